@@ -1,0 +1,44 @@
+// Files: mapped for reading, written so that a reader never sees half of one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "hadal/base/result.h"
+
+namespace hadal {
+
+// A read-only mapping of a whole file. Movable; unmapped on destruction. Any thread may read.
+class MappedFile {
+ public:
+  static Result<MappedFile> open(const std::string& path);
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::string& path() const { return path_; }
+  // Tells the kernel that [offset, offset + size) is not needed soon, so that packing a file does not
+  // hold it twice in memory. Content stays readable.
+  void release(size_t offset, size_t size) const;
+  // Tells the kernel that [offset, offset + size) is about to be read in order.
+  void prefetch(size_t offset, size_t size) const;
+
+ private:
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+  std::string path_;
+};
+
+// The whole file as text; kTooLarge over `size_max`.
+Result<std::string> read_file(const std::string& path, uint64_t size_max);
+// Writes beside the target, syncs, renames: after a crash the old or the new content, never a mixture.
+Status write_file_atomic(const std::string& path, std::string_view content);
+
+}  // namespace hadal
