@@ -1,0 +1,31 @@
+// Scalar decode and encode of every element type: the definition of each format. Slow and exact; the
+// fast forms in kernels are compared with these.
+//
+// Threads: pure functions. Lengths are in elements and must be multiples of the type's block.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "hadal/base/result.h"
+#include "hadal/tensor/dtype.h"
+
+namespace hadal {
+
+float f16_to_f32(uint16_t bits);
+uint16_t f32_to_f16(float value);   // round to nearest even
+float bf16_to_f32(uint16_t bits);
+uint16_t f32_to_bf16(float value);  // round to nearest even; NaN stays NaN
+float f8e4m3_to_f32(uint8_t bits);  // S.1111.111 is NaN, no infinities, maximum 448
+uint8_t f32_to_f8e4m3(float value);
+float ue8m0_to_f32(uint8_t bits);   // 2^(bits - 127); 255 is NaN
+
+// target[0, count) = the values of `source`, which holds row_bytes(dtype, count) bytes.
+// Every float and quantised type; kF8E4M3 without its block scale.
+void dequantize(DType dtype, const std::byte* source, float* target, size_t count);
+
+// The inverse, by round-to-nearest of each block (no importance weights). Every float type and every
+// quantised type of DType.
+void quantize(DType dtype, const float* source, std::byte* target, size_t count);
+
+}  // namespace hadal

@@ -1,0 +1,54 @@
+// Text to token ids and back, for byte-level BPE and SentencePiece vocabularies.
+//
+// Threads: immutable after make(); any number of threads may use one tokenizer at once.
+// Bounds: time is O(n log n) in the text for every input, also for one word of megabytes.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hadal/base/result.h"
+#include "hadal/text/vocab.h"
+
+namespace hadal {
+
+struct EncodeOptions {
+  bool add_bos = false;        // put bos first, if the vocabulary has one
+  bool parse_special = false;  // recognise control and user-defined tokens in the text. Never for text
+                               // that a user wrote: "<|User|>" typed by a user stays plain characters
+};
+
+class Tokenizer {
+ public:
+  // kInvalidInput/kCorrupt when the data contradicts itself (duplicate tokens, merges of unknown parts,
+  // ids out of range, a byte without a token).
+  static Result<Tokenizer> make(VocabData data);
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+  ~Tokenizer();
+
+  // Invalid UTF-8 is encoded byte by byte where the vocabulary can (byte-level BPE, byte fallback).
+  std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const;
+
+  // The bytes a token stands for; may be part of a character. Control tokens give "" unless
+  // `show_special`. `id` must be in [0, vocabulary_size()).
+  std::string_view piece(TokenId id, bool show_special = false) const;
+  // pieces one after another (SentencePiece: without the leading space that encode added).
+  std::string decode(std::span<const TokenId> tokens, bool show_special = false) const;
+
+  int32_t vocabulary_size() const;
+  bool is_end_of_generation(TokenId id) const;
+  // The id whose whole text is `text`, special or not; nullopt if there is none.
+  std::optional<TokenId> find(std::string_view text) const;
+  const VocabData& data() const;
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hadal
