@@ -1,0 +1,90 @@
+// Attention of new rows over paged caches.
+//
+// A cache page ("block") holds `page_tokens` consecutive positions of one sequence; position p of a
+// segment lies in block blocks[p / page_tokens], slot p % page_tokens. Both operations first write the new
+// rows' cache entries, then let row i (at position p_i) attend to positions 0..p_i of its own sequence.
+//
+// Batch rule: softmax is reduced page by page from position 0, whatever the batch, the chunking of a prompt
+// and the number of threads, so that a row's result is the same bits alone and among others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "hadal/kernels/weights.h"
+#include "hadal/tensor/dtype.h"
+#include "hadal/tensor/view.h"
+
+namespace hadal::kernels {
+
+// Rows of one stream of one layer for every block of the pool.
+struct CachePages {
+  std::byte* data = nullptr;
+  DType dtype = DType::kF16;   // kF32, kF16 or kBF16
+  int32_t page_tokens = 0;
+  int64_t width = 0;           // elements of a row
+  // Row of (block b, slot s): data + (b * page_tokens + s) * row_bytes(dtype, width).
+};
+
+// Consecutive rows of the batch that are consecutive positions of one sequence.
+struct Segment {
+  int32_t first_row = 0;
+  int32_t rows = 0;
+  int32_t position = 0;               // of first_row
+  std::span<const int32_t> blocks;    // covers positions [0, position + rows)
+};
+
+enum class RopeStyle : uint8_t {
+  kInterleaved,  // pairs (2i, 2i+1): DeepSeek's MLA, llama in GGUF
+  kHalves,       // pairs (i, i + d/2): NeoX, Qwen, llama in Hugging Face files
+};
+
+// cos and sin for every row of the batch, magnitude (YaRN) included: pair j is turned by
+// (a, b) -> (a cos - b sin, a sin + b cos).
+struct RopeRows {
+  const float* cos = nullptr;  // [n, dims / 2]
+  const float* sin = nullptr;  // [n, dims / 2]
+  int32_t dims = 0;            // rotated elements of a head
+  RopeStyle style = RopeStyle::kInterleaved;
+};
+
+// Multi-head latent attention in its absorbed form (DeepSeek-V2 paper, section 2.1): the cache holds
+// [latent | k_rope], latent = rms_norm(kv_a[0:rank]), k_rope = rope(kv_a[rank:rank+rope]).
+//   q_c[h]     = k_up[h] q_nope[h]                         [rank]
+//   score(t)   = scale * (q_c[h] . latent(t) + rope(q_rope[h]) . k_rope(t))
+//   context[h] = sum_t softmax(score)(t) latent(t)         [rank]
+//   out[h]     = v_up[h] context[h]                        [v_dim]
+struct MlaArgs {
+  View q;                        // [n, heads * (nope + rope)], per head nope first; overwritten
+  View kv;                       // [n, rank + rope] as projected; overwritten
+  const float* kv_norm_weight;   // [rank]
+  float norm_eps;
+  const Matrix* k_up;            // count heads, [rank, nope]
+  const Matrix* v_up;            // count heads, [v_dim, rank]
+  RopeRows rope;
+  int32_t heads, nope_dim, rank, v_dim;
+  float scale;                   // (nope + rope)^-0.5 * mscale^2
+  CachePages cache;              // width = rank + rope.dims
+  std::span<const Segment> segments;
+  View out;                      // [n, heads * v_dim]
+};
+
+// Grouped-query attention: head h reads kv head h / (heads / kv_heads). The key cache holds rotated keys.
+struct GqaArgs {
+  View q;                          // [n, heads * head_dim]; overwritten
+  View k;                          // [n, kv_heads * head_dim]; overwritten
+  View v;                          // [n, kv_heads * v_dim]
+  const float* q_norm_weight = nullptr;  // [head_dim] or null: RMS norm of each head before rope (Qwen3)
+  const float* k_norm_weight = nullptr;
+  float norm_eps = 0.0f;
+  RopeRows rope;                   // the first rope.dims elements of a head
+  int32_t heads, kv_heads, head_dim, v_dim;
+  float scale;                     // head_dim^-0.5
+  CachePages k_cache;              // width = kv_heads * head_dim
+  CachePages v_cache;              // width = kv_heads * v_dim
+  std::span<const Segment> segments;
+  View out;                        // [n, heads * v_dim]
+};
+
+}  // namespace hadal::kernels

@@ -1,0 +1,18 @@
+// out[i] = row tokens[i] of the table, as f32. Ids must be in [0, table.rows()).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "hadal/kernels/weights.h"
+#include "hadal/tensor/view.h"
+
+namespace hadal::kernels {
+
+struct EmbedArgs {
+  const Matrix* table;              // [vocabulary, hidden], count 1
+  std::span<const int32_t> tokens;  // [n]
+  View out;                         // [n, hidden]
+};
+
+}  // namespace hadal::kernels
