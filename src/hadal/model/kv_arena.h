@@ -1,0 +1,43 @@
+// The bytes behind kv's block ids: for every layer one or more streams of rows (MLA: one stream of
+// rank + rope values; GQA: keys and values). Sized once at load.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "hadal/base/result.h"
+#include "hadal/kernels/backend.h"
+
+namespace hadal {
+
+// One kind of row a layer keeps per token. A layer may keep several; later models keep streams with fewer
+// rows than tokens, which is why nothing above counts "rows per token and layer".
+struct KvStream {
+  int32_t layer = 0;
+  int64_t width = 0;  // elements
+};
+
+struct KvLayout {
+  DType dtype = DType::kF16;
+  int32_t block_tokens = 32;
+  std::vector<KvStream> streams;
+
+  uint64_t block_bytes() const;  // of all streams
+};
+
+class KvArena {
+ public:
+  static Result<KvArena> make(const KvLayout& layout, int32_t blocks, kernels::Backend& backend);
+
+  kernels::CachePages pages(size_t stream) const;
+  int32_t blocks() const { return blocks_; }
+  const KvLayout& layout() const { return layout_; }
+
+ private:
+  KvLayout layout_;
+  int32_t blocks_ = 0;
+  std::vector<std::unique_ptr<kernels::Buffer>> buffers_;  // one a stream
+};
+
+}  // namespace hadal

@@ -1,0 +1,72 @@
+// A loaded model: weights on a backend, and one forward pass for every architecture.
+//
+// A model is data (config.h) and a list of blocks; forward() walks the list. An architecture adds a
+// description, never a second forward pass.
+//
+// Threads: forward() by one thread at a time. Everything else is immutable after load.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "hadal/base/log.h"
+#include "hadal/base/result.h"
+#include "hadal/kernels/backend.h"
+#include "hadal/model/config.h"
+#include "hadal/model/kv_arena.h"
+#include "hadal/text/vocab.h"
+
+namespace hadal {
+
+struct LoadOptions {
+  // Packs matrices of float types (not norms, gates, biases) to this type while loading; empty: as they are.
+  std::optional<DType> quantize;
+  // Called from the loading thread with bytes done and bytes in all.
+  std::function<void(uint64_t done, uint64_t total)> progress;
+};
+
+// One step's rows. Rows of one sequence are consecutive and in position order.
+struct Batch {
+  std::span<const int32_t> tokens;               // [n]; each in [0, vocabulary)
+  std::span<const kernels::Segment> segments;    // cover [0, n) in order, without gaps
+  std::span<const int32_t> logit_rows;           // rows whose logits are wanted, ascending
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual const ModelConfig& config() const = 0;
+
+  // Sizes activations for batches of at most `rows` rows, `logit_rows` of them with logits. Once, before
+  // the first forward(): no step allocates after it.
+  virtual Status prepare(int32_t rows, int32_t logit_rows) = 0;
+
+  // Writes the new rows' cache entries and returns logits [logit_rows, vocabulary], valid until the next
+  // call. A row's logits are the same bits whatever else is in the batch.
+  virtual ConstView forward(const Batch& batch, KvArena& cache) = 0;
+
+  virtual uint64_t weight_bytes() const = 0;  // of memory held by packed weights
+};
+
+// What `path` is: a GGUF file (any part of a split one) or a Hugging Face folder. Reads no weights.
+struct ModelFiles;
+Result<std::shared_ptr<ModelFiles>> open_model(const std::string& path);
+// The embedded model's bytes; they must outlive the result.
+Result<std::shared_ptr<ModelFiles>> open_embedded_model(std::span<const std::byte> gguf,
+                                                        const std::string& name);
+
+const ModelConfig& config_of(const ModelFiles& files);
+// kNotFound when the files hold no tokenizer.
+Result<VocabData> vocab_of(const ModelFiles& files);
+// Tensors for `inspect`: name, type, elements, bytes.
+const TensorFile& tensors_of(const ModelFiles& files);
+
+// Packs the weights for `backend`, which must outlive the model.
+Result<std::unique_ptr<Model>> load_model(const ModelFiles& files, kernels::Backend& backend,
+                                          const LoadOptions& options);
+
+}  // namespace hadal
