@@ -49,6 +49,7 @@ class Backend {
                                                 const MatrixSource& down) = 0;
 
   virtual void embed(const EmbedArgs& args) = 0;
+  virtual void gather(const GatherArgs& args) = 0;
   virtual void rms_norm(const RmsNormArgs& args) = 0;
   virtual void linear(const LinearArgs& args) = 0;
   virtual void ffn(const FfnArgs& args) = 0;

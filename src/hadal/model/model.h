@@ -9,22 +9,22 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
-#include <string>
-#include <vector>
 
-#include "hadal/base/log.h"
 #include "hadal/base/result.h"
+#include "hadal/base/threads.h"
+#include "hadal/format/model_files.h"
 #include "hadal/kernels/backend.h"
 #include "hadal/model/config.h"
 #include "hadal/model/kv_arena.h"
-#include "hadal/text/vocab.h"
 
 namespace hadal {
 
 struct LoadOptions {
   // Packs matrices of float types (not norms, gates, biases) to this type while loading; empty: as they are.
   std::optional<DType> quantize;
+  ThreadPool* pool = nullptr;  // for quantising; null: on the calling thread
   // Called from the loading thread with bytes done and bytes in all.
   std::function<void(uint64_t done, uint64_t total)> progress;
 };
@@ -52,20 +52,10 @@ class Model {
   virtual uint64_t weight_bytes() const = 0;  // of memory held by packed weights
 };
 
-// What `path` is: a GGUF file (any part of a split one) or a Hugging Face folder. Reads no weights.
-struct ModelFiles;
-Result<std::shared_ptr<ModelFiles>> open_model(const std::string& path);
-// The embedded model's bytes; they must outlive the result.
-Result<std::shared_ptr<ModelFiles>> open_embedded_model(std::span<const std::byte> gguf,
-                                                        const std::string& name);
+// What the files say the model is. kUnsupported names an unknown architecture.
+Result<ModelConfig> model_config(const ModelFiles& files);
 
-const ModelConfig& config_of(const ModelFiles& files);
-// kNotFound when the files hold no tokenizer.
-Result<VocabData> vocab_of(const ModelFiles& files);
-// Tensors for `inspect`: name, type, elements, bytes.
-const TensorFile& tensors_of(const ModelFiles& files);
-
-// Packs the weights for `backend`, which must outlive the model.
+// Packs the weights for `backend`, which must outlive the model. `files` may be closed afterwards.
 Result<std::unique_ptr<Model>> load_model(const ModelFiles& files, kernels::Backend& backend,
                                           const LoadOptions& options);
 
