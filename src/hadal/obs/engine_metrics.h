@@ -1,0 +1,64 @@
+// What an engine counts, under the names that dashboards and autoscalers made for vLLM already read
+// ("vllm:num_requests_running", ...), each with the label model_name.
+//
+// Threads: every member may be called from any thread at any time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace prometheus {
+class Registry;
+}
+
+namespace hadal {
+
+// A request that ended, however it did. Seconds; -1 where the request never came so far.
+struct FinishedRequest {
+  const char* reason = "stop";  // "stop", "length", "abort" (cancelled) or "error"
+  int32_t prompt_tokens = 0;
+  int32_t generation_tokens = 0;
+  int32_t max_tokens = 0;  // the limit in force; 0: none but the context
+  double e2e = -1;         // from submit to the last event
+  double queue = -1;       // from submit to the first step that ran it
+  double prefill = -1;     // from there to the first token
+  double decode = -1;      // from there to the last token
+};
+
+class EngineMetrics {
+ public:
+  // Registers every series at zero, so that a rate is right from the first scrape. Several engines
+  // share a registry when their model names differ. `registry` empty: one of its own that nobody
+  // reads.
+  explicit EngineMetrics(const std::string& model_name,
+                         std::shared_ptr<prometheus::Registry> registry = nullptr);
+  ~EngineMetrics();
+  EngineMetrics(const EngineMetrics&) = delete;
+  EngineMetrics& operator=(const EngineMetrics&) = delete;
+
+  const std::shared_ptr<prometheus::Registry>& registry() const;
+
+  // Once, when the cache has been allocated.
+  void cache_config(int32_t block_tokens, int32_t blocks);
+  // Gauges. kv_use in [0, 1]: blocks of running sequences over all.
+  void load(int32_t running, int32_t waiting, double kv_use);
+
+  // One step of the model over `tokens` rows, of which `prompt` were prompt rows.
+  void iteration(int32_t tokens, int32_t prompt);
+  void generated(int32_t tokens);
+  // A prompt was looked up in the prefix cache: its tokens, and how many were found.
+  void prefix_lookup(int32_t tokens, int32_t hits);
+  void preempted();
+  void refused();  // a full queue
+
+  void first_token(double seconds_since_submit);
+  void inter_token(double seconds);
+  void finished(const FinishedRequest& request);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hadal
