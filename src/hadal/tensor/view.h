@@ -1,5 +1,5 @@
-// Non-owning matrices of activations. A view says where its numbers live: model code passes views from
-// one operation to the next and never looks inside, so that a device may hold them.
+// Non-owning matrices of activations. A view says where its numbers live: model code passes views
+// from one operation to the next and never looks inside, so that a device may hold them.
 #pragma once
 
 #include <cstdint>
