@@ -1,14 +1,14 @@
 # The libraries a room may use beyond the standard one. A vendor's headers stay in the rooms named here
 # (dev/tidy.py holds the same table for includes).
+#
+# HADAL_STATIC: `hadal` is one file that runs where it is copied, so what Debian ships as an archive is
+# linked from that archive. Off: Debian's shared libraries, for a distribution's own packages.
+
 find_package(Threads REQUIRED)
-find_package(fmt REQUIRED)
+set(Boost_USE_STATIC_LIBS ${HADAL_STATIC})
 find_package(Boost 1.81 REQUIRED COMPONENTS json url)
+set(OPENSSL_USE_STATIC_LIBS ${HADAL_STATIC})
 find_package(OpenSSL REQUIRED)
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
-pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
-pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)
-pkg_check_modules(YAML_CPP REQUIRED IMPORTED_TARGET yaml-cpp)
 if(HADAL_TESTS)
   find_package(GTest REQUIRED)
 endif()
@@ -16,11 +16,55 @@ if(HADAL_BENCHMARKS)
   find_package(benchmark REQUIRED)
 endif()
 
-set(HADAL_VENDORS_base fmt::fmt Threads::Threads)
-set(HADAL_VENDORS_text PkgConfig::PCRE2 PkgConfig::UTF8PROC Boost::json)
+# hadal_vendor(pcre2 pcre2.h pcre2-8): hadal::pcre2, from its archive where wanted and present.
+function(hadal_vendor name header library)
+  find_path(HADAL_${name}_INCLUDE ${header} REQUIRED)
+  if(HADAL_STATIC)
+    find_library(HADAL_${name}_LIBRARY NAMES lib${library}.a ${library} REQUIRED)
+  else()
+    find_library(HADAL_${name}_LIBRARY NAMES ${library} REQUIRED)
+  endif()
+  mark_as_advanced(HADAL_${name}_INCLUDE HADAL_${name}_LIBRARY)
+  add_library(hadal::${name} UNKNOWN IMPORTED)
+  set_target_properties(hadal::${name} PROPERTIES IMPORTED_LOCATION ${HADAL_${name}_LIBRARY}
+                        INTERFACE_INCLUDE_DIRECTORIES ${HADAL_${name}_INCLUDE})
+endfunction()
+
+hadal_vendor(pcre2 pcre2.h pcre2-8)
+hadal_vendor(utf8proc utf8proc.h utf8proc)
+hadal_vendor(yaml yaml-cpp/yaml.h yaml-cpp)
+hadal_vendor(prometheus prometheus/registry.h prometheus-cpp-core)
+
+# fmt has no archive in Debian; its functions are compiled here, once.
+find_path(HADAL_FMT_INCLUDE fmt/format-inl.h REQUIRED)
+mark_as_advanced(HADAL_FMT_INCLUDE)
+add_library(hadal_fmt STATIC ${CMAKE_CURRENT_LIST_DIR}/fmt.cc)
+add_library(hadal::fmt ALIAS hadal_fmt)
+
+# spdlog, from its headers, with that fmt.
+add_library(hadal_spdlog INTERFACE)
+target_compile_definitions(hadal_spdlog INTERFACE SPDLOG_FMT_EXTERNAL)
+target_link_libraries(hadal_spdlog INTERFACE hadal::fmt)
+add_library(hadal::spdlog ALIAS hadal_spdlog)
+
+set(HADAL_VENDORS_base hadal::fmt Threads::Threads)
+set(HADAL_VENDORS_text hadal::pcre2 hadal::utf8proc Boost::json)
 set(HADAL_VENDORS_format Boost::json)
 set(HADAL_VENDORS_api Boost::json)
-set(HADAL_VENDORS_obs PkgConfig::PROMETHEUS)
+set(HADAL_VENDORS_obs hadal::prometheus)
 set(HADAL_VENDORS_net Boost::headers Boost::url OpenSSL::SSL)
 set(HADAL_VENDORS_model Boost::json)
 set(HADAL_VENDORS_tools Boost::json)
+set(HADAL_VENDORS_apps hadal::spdlog hadal::yaml Boost::json)
+
+# A shared C++ library brings the shared C++ runtime; two runtimes in one process would be asking for
+# trouble. So the runtime is linked in only when no vendor is left shared.
+set(HADAL_STATIC_RUNTIME ${HADAL_STATIC})
+foreach(name yaml prometheus)
+  if(HADAL_${name}_LIBRARY MATCHES "\\.so$")
+    set(HADAL_STATIC_RUNTIME OFF)
+  endif()
+endforeach()
+if(HADAL_STATIC_RUNTIME AND NOT HADAL_SANITIZE)
+  add_link_options(-static-libstdc++ -static-libgcc)
+endif()
