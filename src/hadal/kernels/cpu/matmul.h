@@ -1,0 +1,70 @@
+// The CPU's matrices, and the context that its operations share.
+//
+// Panels: 16 consecutive rows of a matrix stand side by side, block of columns after block of
+// columns, so that one vector holds 16 outputs, no horizontal sums are needed, and a thread reads
+// one sequential stream. Forms of panels: panel.h.
+//
+// Batch rule: an output is one float accumulator (two in the float forms: even and odd columns)
+// that takes its blocks of columns in ascending order, whatever the number of rows, threads or the
+// instruction set.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "hadal/base/result.h"
+#include "hadal/base/threads.h"
+#include "hadal/kernels/backend.h"
+#include "hadal/kernels/cpu/scratch.h"
+#include "hadal/kernels/weights.h"
+#include "hadal/tensor/view.h"
+
+namespace hadal::kernels::cpu {
+
+enum class Isa : uint8_t { kAvx2, kAvx512 };
+struct KernelTable;  // kernels.h: the functions compiled for one instruction set
+struct PanelMatrix;  // panel.h: one matrix in panels
+class PanelMemory;   // panel.h
+
+struct CpuContext {
+  CpuContext(ThreadPool& threads, Isa set);
+  CpuContext(const CpuContext&) = delete;
+  CpuContext& operator=(const CpuContext&) = delete;
+
+  ThreadPool& pool;
+  const Isa isa;
+  const KernelTable& kernels;
+  std::vector<Scratch> scratch;  // [pool.threads()], each for its thread alone
+  Scratch shared;  // for the calling thread, outside the pool: memory that all threads see
+};
+
+class PackedMatrix final : public Matrix {
+ public:
+  ~PackedMatrix() override;
+  static Result<std::unique_ptr<PackedMatrix>> make(const MatrixSource& source, ThreadPool& pool);
+
+  const PanelMatrix& part(int64_t index) const;
+  // target[0, cols) = row `row` of part `part`, as the kernels see it.
+  void decode_row(int64_t part, int64_t row, float* target) const;
+
+ private:
+  PackedMatrix(const MatrixSource& source);
+  std::unique_ptr<PanelMemory> memory_;
+  std::vector<PanelMatrix> parts_;
+};
+
+// A matrix packed by another backend is a bug of the caller: checked.
+const PackedMatrix& of(const Matrix& matrix);
+
+// out = (add ? out : 0) + x W^T with part `part` of `matrix`: x [n, cols], out [n, rows].
+// Serial; runs on pool thread `thread` (0 outside the pool), whose scratch it uses. Row i of `out`
+// is the same bits for every n. Quantised weights meet x rounded to int8 per 32 columns.
+void multiply(CpuContext& context, int thread, const PackedMatrix& matrix, int64_t part,
+              ConstView x, View out, bool add);
+
+// Attention (attention.cc).
+void mla(CpuContext& context, const MlaArgs& args);
+void gqa(CpuContext& context, const GqaArgs& args);
+
+}  // namespace hadal::kernels::cpu
