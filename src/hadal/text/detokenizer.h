@@ -13,7 +13,8 @@ namespace hadal {
 
 class Detokenizer {
  public:
-  // `tokenizer` must outlive this. `first_of_text`: SentencePiece drops the first token's leading space.
+  // `tokenizer` must outlive this. `first_of_text`: SentencePiece drops the first token's leading
+  // space.
   explicit Detokenizer(const Tokenizer& tokenizer, bool show_special = false,
                        bool first_of_text = false);
 

@@ -1,6 +1,6 @@
 // Splits a stream of text into reasoning (inside <think>) and content (outside), with markers cut
-// anywhere. Nothing is lost and nothing is shown twice; whitespace between the closing marker and the
-// answer, and at the start of the reasoning, belongs to neither.
+// anywhere. Nothing is lost and nothing is shown twice; whitespace between the closing marker and
+// the answer, and at the start of the reasoning, belongs to neither.
 //
 // Threads: one stream, one thread at a time.
 #pragma once

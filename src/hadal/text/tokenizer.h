@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,15 +17,25 @@
 namespace hadal {
 
 struct EncodeOptions {
-  bool add_bos = false;        // put bos first, if the vocabulary has one
-  bool parse_special = false;  // recognise control and user-defined tokens in the text. Never for text
-                               // that a user wrote: "<|User|>" typed by a user stays plain characters
+  bool add_bos = false;  // put bos first, if the vocabulary has one
+  bool parse_special =
+      false;  // recognise control and user-defined tokens in the text. Never for text
+              // that a user wrote: "<|User|>" typed by a user stays plain characters
+};
+// Without parse_special a control token is never recognised, nor is a user-defined one in angle or
+// square brackets ("<think>", "<|EOT|>"). Other user-defined tokens are recognised in every text:
+// DeepSeek-LLM's "ü" is one, and its training saw it as one.
+
+// A stretch of a text that is encoded as a whole.
+struct TextPart {
+  std::string_view text;
+  bool parse_special = false;
 };
 
 class Tokenizer {
  public:
-  // kInvalidInput/kCorrupt when the data contradicts itself (duplicate tokens, merges of unknown parts,
-  // ids out of range, a byte without a token).
+  // kInvalidInput/kCorrupt when the data contradicts itself (duplicate tokens, merges of unknown
+  // parts, ids out of range, a byte without a token).
   static Result<Tokenizer> make(VocabData data);
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -32,6 +43,11 @@ class Tokenizer {
 
   // Invalid UTF-8 is encoded byte by byte where the vocabulary can (byte-level BPE, byte fallback).
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const;
+
+  // The parts joined and encoded as one text, so that words may reach across borders, as when a
+  // template was rendered first; but a special token is recognised only inside one part, by that
+  // part's rule.
+  std::vector<TokenId> encode_parts(std::span<const TextPart> parts, bool add_bos) const;
 
   // The bytes a token stands for; may be part of a character. Control tokens give "" unless
   // `show_special`. `id` must be in [0, vocabulary_size()).

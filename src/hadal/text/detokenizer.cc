@@ -1,0 +1,31 @@
+#include "hadal/text/detokenizer.h"
+
+#include "hadal/text/unicode.h"
+
+namespace hadal {
+
+Detokenizer::Detokenizer(const Tokenizer& tokenizer, bool show_special, bool first_of_text)
+    : tokenizer_(&tokenizer),
+      show_special_(show_special),
+      drop_space_(first_of_text && tokenizer.data().kind == TokenizerKind::kSentencePiece &&
+                  tokenizer.data().add_space_prefix) {}
+
+std::string Detokenizer::push(TokenId id) {
+  std::string_view piece = tokenizer_->piece(id, show_special_);
+  if (drop_space_ && !piece.empty()) {
+    if (piece.front() == ' ') piece.remove_prefix(1);
+    drop_space_ = false;
+  }
+  pending_.append(piece);
+  return drain(false);
+}
+
+std::string Detokenizer::finish() { return drain(true); }
+
+std::string Detokenizer::drain(bool final) {
+  std::string out;
+  drain_utf8(&pending_, final, &out);
+  return out;
+}
+
+}  // namespace hadal
