@@ -1,5 +1,5 @@
 # One static library a room, named hadal_<room>, from the folder's file names: every x.cc belongs to it,
-# x_test.cc to <room>_test, x_bench.cc to <room>_bench, x_fuzz.cc to a fuzzer of its own.
+# x_test.cc and testing/*.cc to <room>_test, x_bench.cc to <room>_bench, x_fuzz.cc to a fuzzer of its own.
 # What a room links is what LAYERS lets it include, so the two cannot drift apart.
 
 function(hadal_room room)
@@ -8,10 +8,10 @@ function(hadal_room room)
   set(tests ${sources})
   set(benches ${sources})
   set(fuzzers ${sources})
-  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$|/testing/[^/]*\\.cc$")
   list(FILTER benches INCLUDE REGEX "_bench\\.cc$")
   list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
-  list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cc$|/testing/[^/]*\\.cc$")
   if(sources)
     add_library(hadal_${room} STATIC ${sources})
     set(scope PUBLIC)
