@@ -5,8 +5,11 @@
 //
 // Content never becomes a special token: forms are rendered as alternating literal (may hold
 // special tokens) and content (may not) pieces.
+//
+// Threads: immutable; any number of threads may use one format at once.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,7 +23,7 @@ namespace hadal {
 enum class ChatForm : uint8_t {
   kDeepseekV2,   // "User: ...\n\nAssistant: ...", also DeepSeek-LLM chat
   kDeepseekV3,   // V3, V3-0324: <|User|>...<|Assistant|>...
-  kDeepseekR1,   // R1, R1-0528, distills: opens <think>\n
+  kDeepseekR1,   // R1, R1-0528, distills: drops earlier thinking, most open <think>\n
   kDeepseekV31,  // V3.1: thinking on request, </think> when off
   kQwen2,        // ChatML with Qwen2's default system prompt
   kQwen3,        // ChatML, optional thinking
@@ -41,20 +44,44 @@ struct ChatOptions {
   std::string date;      // "22 Nov 2026" for Llama-3's header; empty: the template's fixed default
 };
 
+// What differs between templates of one form, read from the template.
+struct ChatVariant {
+  enum class Strip : uint8_t { kNone, kUpToFirst, kUpToLast };
+
+  std::string bos;  // text of the begin token, empty when the vocabulary has none
+  std::string eos;
+  // DeepSeek V3 and later
+  bool join_systems = true;           // all system messages, else only the last
+  bool assistant_after_user = false;  // the user's turn ends with <|Assistant|> (V3-0324, R1-0528)
+  Strip strip = Strip::kNone;         // of an earlier answer, up to which </think>
+  bool opens_thinking = false;        // the generation prompt ends with "<think>\n"
+  bool closes_thinking = false;       // ... followed by </think> when thinking is off
+  bool empty_thinking = false;  // V3.1 without thinking: "<think></think>" instead of "</think>"
+  // ChatML
+  std::string default_system;  // when the conversation does not begin with one; empty: none
+  // Llama-3
+  bool date_header = false;  // 3.1 and later: always a system turn, with two lines about dates
+
+  bool operator==(const ChatVariant&) const = default;
+};
+
 class ChatFormat {
  public:
   // Chooses the form by the model's own template (by what it contains, not by its hash), else by
   // the special tokens of the vocabulary. kUnsupported names what was not recognised.
   static Result<ChatFormat> detect(const Tokenizer& tokenizer);
-  explicit ChatFormat(ChatForm form) : form_(form) {}
+  // The form as its first official template has it.
+  explicit ChatFormat(ChatForm form);
 
   ChatForm form() const { return form_; }
+  const ChatVariant& variant() const { return variant_; }
   std::string_view name() const;
 
   // The conversation as the model's template renders it, begin token included as text. For people.
+  // kInvalidInput: unknown role, no messages. kUnsupported: form kNone.
   Result<std::string> render(std::span<const ChatMessage> messages,
                              const ChatOptions& options) const;
-  // The same as tokens. kInvalidInput: unknown role, no messages.
+  // The same as tokens.
   Result<std::vector<TokenId>> encode(const Tokenizer& tokenizer,
                                       std::span<const ChatMessage> messages,
                                       const ChatOptions& options) const;
@@ -62,7 +89,9 @@ class ChatFormat {
   bool opens_thinking(const ChatOptions& options) const;
 
  private:
+  ChatFormat(ChatForm form, ChatVariant variant);
   ChatForm form_;
+  ChatVariant variant_;
 };
 
 }  // namespace hadal

@@ -1,10 +1,13 @@
 // Splits a stream of text into reasoning (inside <think>) and content (outside), with markers cut
 // anywhere. Nothing is lost and nothing is shown twice; whitespace between the closing marker and
-// the answer, and at the start of the reasoning, belongs to neither.
+// the answer, and at the start of the reasoning, belongs to neither. Thinking comes first or not at
+// all: a <think> after the answer has begun is part of the answer, and a </think> that closes
+// nothing too.
 //
 // Threads: one stream, one thread at a time.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -17,18 +20,25 @@ struct ReasoningDelta {
 
 class ReasoningSplitter {
  public:
-  // `inside`: the prompt already opened <think>. `enabled` false passes everything as content.
+  // `inside`: the prompt already opened <think>; a model that repeats the marker is forgiven.
+  // `enabled` false passes everything as content.
   ReasoningSplitter(bool enabled, bool inside);
   ReasoningDelta push(std::string_view text);
   ReasoningDelta finish();  // what was held back as a possible marker
-  bool inside() const { return inside_; }
+  bool inside() const { return state_ == State::kReasoning; }
 
  private:
+  enum class State : uint8_t { kStart, kReasoning, kContent };
+
   void consume(ReasoningDelta* delta, bool final);
-  std::string pending_;
-  bool enabled_;
-  bool inside_;
-  bool trim_ = true;  // at the start of a part: skip whitespace
+  bool consume_start(bool final);
+  bool consume_reasoning(ReasoningDelta* delta, bool final);
+  bool skip_space();
+
+  std::string pending_;  // leading spaces, or what may become a marker
+  State state_;
+  bool trim_;            // at the start of a part: skip whitespace
+  bool expect_opening_;  // the prompt's <think> may be repeated
 };
 
 }  // namespace hadal
