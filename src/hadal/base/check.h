@@ -1,5 +1,5 @@
-// For what cannot happen unless Hadal itself is wrong. Always on: a corrupted cache or a row past its
-// array is worse than a stopped process. Never for input: that is Result's (result.h).
+// For what cannot happen unless Hadal itself is wrong. Always on: a corrupted cache or a row past
+// its array is worse than a stopped process. Never for input: that is Result's (result.h).
 #pragma once
 
 #include <string>

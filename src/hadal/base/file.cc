@@ -5,9 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
+
+#include "hadal/base/check.h"
 
 namespace hadal {
 namespace {
@@ -25,12 +28,41 @@ struct Descriptor {
   }
 };
 
-// Page-aligned interior of a byte range, so that a neighbour's page is never advised away.
-std::pair<size_t, size_t> whole_pages(size_t offset, size_t size) {
-  constexpr size_t kPage = 4096;
-  const size_t begin = (offset + kPage - 1) / kPage * kPage;
-  const size_t end = (offset + size) / kPage * kPage;
-  return {begin, end > begin ? end - begin : 0};
+constexpr size_t kPage = 4096;
+
+// What open() and write_file_atomic() leave readable to others is decided by the umask.
+constexpr mode_t kFileMode = 0666;
+
+Status write_all(int fd, const std::string& path, std::string_view content) {
+  while (!content.empty()) {
+    const ssize_t n = ::write(fd, content.data(), content.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(system_error(path, "write"));
+    content.remove_prefix(static_cast<size_t>(n));
+  }
+  if (::fsync(fd) != 0) return fail(system_error(path, "sync"));
+  return {};
+}
+
+// The name of a file beside `path` that does not exist yet, opened for writing. Not mkstemp: its
+// files are private to their owner, and the target would become so.
+Result<int> create_beside(const std::string& path, std::string* name) {
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    *name = path + ".new" + std::to_string(::getpid()) + "." + std::to_string(attempt);
+    const int fd = ::open(name->c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kFileMode);
+    if (fd >= 0) return fd;
+    if (errno != EEXIST) break;
+  }
+  return fail(system_error(*name, "create"));
+}
+
+// Makes the rename itself survive a crash. Some file systems cannot; the content is whole either
+// way.
+void sync_folder_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const Descriptor handle{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (handle.fd >= 0) ::fsync(handle.fd);
 }
 
 }  // namespace
@@ -68,44 +100,57 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::release(size_t offset, size_t size) const {
-  const auto [begin, length] = whole_pages(offset, size);
-  if (length > 0) ::madvise(const_cast<std::byte*>(data_) + begin, length, MADV_DONTNEED);
+  HADAL_CHECK(offset <= size_ && size <= size_ - offset, path_);
+  // Whole pages inside the range only: a neighbour's page is not ours to drop.
+  const size_t begin = (offset + kPage - 1) / kPage * kPage;
+  const size_t end = (offset + size) / kPage * kPage;
+  if (end > begin) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 
 void MappedFile::prefetch(size_t offset, size_t size) const {
-  const auto [begin, length] = whole_pages(offset, size);
-  if (length > 0) ::madvise(const_cast<std::byte*>(data_) + begin, length, MADV_WILLNEED);
+  HADAL_CHECK(offset <= size_ && size <= size_ - offset, path_);
+  const size_t begin = offset / kPage * kPage;
+  const size_t end = offset + size;
+  if (end > begin) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_WILLNEED);
 }
 
+// Read, not mapped: a file that shrinks meanwhile is a short answer instead of a SIGBUS, and the
+// kernel's own files (/proc), which claim to be empty, are read too.
 Result<std::string> read_file(const std::string& path, uint64_t size_max) {
-  HADAL_TRY(const MappedFile file, MappedFile::open(path));
-  if (file.bytes().size() > size_max) {
-    return fail(Code::kTooLarge, path + ": " + std::to_string(file.bytes().size()) +
-                                     " bytes, at most " + std::to_string(size_max));
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) return fail(system_error(path, "open"));
+  struct stat info {};
+  if (::fstat(file.fd, &info) != 0) return fail(system_error(path, "stat"));
+  if (!S_ISREG(info.st_mode)) return fail(Code::kInvalidInput, path + ": not a regular file");
+  const uint64_t size = static_cast<uint64_t>(info.st_size);
+  std::string content;
+  std::string chunk(64u << 10, '\0');
+  if (size <= size_max) content.reserve(size);
+  while (size <= size_max && content.size() <= size_max) {
+    const ssize_t n = ::read(file.fd, chunk.data(), chunk.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(system_error(path, "read"));
+    if (n == 0) return content;
+    content.append(chunk, 0, static_cast<size_t>(n));
   }
-  return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  return fail(Code::kTooLarge, path + ": " +
+                                   std::to_string(std::max<uint64_t>(size, content.size())) +
+                                   " bytes, at most " + std::to_string(size_max));
 }
 
 Status write_file_atomic(const std::string& path, std::string_view content) {
-  std::string temporary = path + ".XXXXXX";
-  Descriptor file{::mkstemp(temporary.data())};
-  if (file.fd < 0) return fail(system_error(temporary, "create"));
-  size_t written = 0;
-  while (written < content.size()) {
-    const ssize_t n = ::write(file.fd, content.data() + written, content.size() - written);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      Error error = system_error(temporary, "write");
-      ::unlink(temporary.c_str());
-      return fail(std::move(error));
-    }
-    written += static_cast<size_t>(n);
+  std::string temporary;
+  HADAL_TRY(const int fd, create_beside(path, &temporary));
+  const Descriptor file{fd};
+  Status written = write_all(file.fd, temporary, content);
+  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    written = fail(system_error(path, "replace"));
   }
-  if (::fsync(file.fd) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) {
-    Error error = system_error(path, "replace");
+  if (!written) {
     ::unlink(temporary.c_str());
-    return fail(std::move(error));
+    return written;
   }
+  sync_folder_of(path);
   return {};
 }
 

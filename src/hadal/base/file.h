@@ -24,8 +24,9 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
-  // Tells the kernel that [offset, offset + size) is not needed soon, so that packing a file does not
-  // hold it twice in memory. Content stays readable.
+  // Both ranges must lie inside the file.
+  // Tells the kernel that [offset, offset + size) is not needed soon, so that packing a file does
+  // not hold it twice in memory. Content stays readable.
   void release(size_t offset, size_t size) const;
   // Tells the kernel that [offset, offset + size) is about to be read in order.
   void prefetch(size_t offset, size_t size) const;
@@ -38,7 +39,8 @@ class MappedFile {
 
 // The whole file as text; kTooLarge over `size_max`.
 Result<std::string> read_file(const std::string& path, uint64_t size_max);
-// Writes beside the target, syncs, renames: after a crash the old or the new content, never a mixture.
+// Writes beside the target, syncs, renames: after a crash the old or the new content, never a
+// mixture.
 Status write_file_atomic(const std::string& path, std::string_view content);
 
 }  // namespace hadal

@@ -1,4 +1,5 @@
-// Every bound that input can meet, in one place, so that an operator can read them and a test can try them.
+// Every bound that input can meet, in one place, so that an operator can read them and a test can
+// try them.
 #pragma once
 
 #include <cstddef>
@@ -9,11 +10,11 @@ namespace hadal::limits {
 // Model files.
 inline constexpr uint64_t kGgufKeysMax = 65'536;
 inline constexpr uint64_t kGgufTensorsMax = 1'048'576;
-inline constexpr uint64_t kGgufStringMax = 16ull << 20;      // a chat template is the longest seen
-inline constexpr uint64_t kGgufArrayMax = 16ull << 20;       // vocabularies and merges
+inline constexpr uint64_t kGgufStringMax = 16ull << 20;  // a chat template is the longest seen
+inline constexpr uint64_t kGgufArrayMax = 16ull << 20;   // vocabularies and merges
 inline constexpr uint32_t kTensorDimsMax = 4;
 inline constexpr uint64_t kSafetensorsHeaderMax = 256ull << 20;
-inline constexpr uint64_t kJsonFileMax = 256ull << 20;       // tokenizer.json of large vocabularies
+inline constexpr uint64_t kJsonFileMax = 256ull << 20;  // tokenizer.json of large vocabularies
 inline constexpr uint32_t kFilePartsMax = 4'096;
 inline constexpr uint32_t kVocabularyMax = 4'194'304;
 inline constexpr uint32_t kLayersMax = 1'024;

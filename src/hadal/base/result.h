@@ -53,14 +53,14 @@ inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(st
 // HADAL_TRY(auto x, expr): x takes the value of expr, or this function returns its error.
 #define HADAL_TRY(declaration, ...) \
   HADAL_TRY_INNER(HADAL_CONCAT(hadal_try_, __LINE__), declaration, __VA_ARGS__)
-#define HADAL_TRY_INNER(temporary, declaration, ...)                         \
-  auto temporary = (__VA_ARGS__);                                            \
+#define HADAL_TRY_INNER(temporary, declaration, ...)                  \
+  auto temporary = (__VA_ARGS__);                                     \
   if (!temporary) return ::hadal::fail(std::move(temporary.error())); \
   declaration = std::move(*temporary)
 
 // HADAL_TRY_VOID(expr): the same for a Status.
-#define HADAL_TRY_VOID(...)                                                  \
-  do {                                                                       \
-    auto hadal_status = (__VA_ARGS__);                                       \
+#define HADAL_TRY_VOID(...)                                                   \
+  do {                                                                        \
+    auto hadal_status = (__VA_ARGS__);                                        \
     if (!hadal_status) return ::hadal::fail(std::move(hadal_status.error())); \
   } while (false)

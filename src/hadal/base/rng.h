@@ -1,5 +1,5 @@
-// Counter-based random numbers: draw n of stream s is a pure function of (seed, s, n). A request's draws
-// therefore do not depend on what else runs, and a sequence that is rewound repeats itself.
+// Counter-based random numbers: draw n of stream s is a pure function of (seed, s, n). A request's
+// draws therefore do not depend on what else runs, and a sequence that is rewound repeats itself.
 // SplitMix64's finaliser (Steele, Lea, Flood, 2014) applied twice.
 #pragma once
 

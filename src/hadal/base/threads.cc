@@ -13,8 +13,8 @@
 namespace hadal {
 namespace {
 
-// Long enough to bridge the serial code between two operations of a layer, short enough that an idle
-// service shows 0 % CPU.
+// Long enough to bridge the serial code between two operations of a layer, short enough that an
+// idle service shows 0 % CPU.
 constexpr auto kSpin = std::chrono::microseconds(50);
 
 inline void cpu_relax() {
@@ -42,6 +42,7 @@ struct ThreadPool::State {
   std::atomic<uint32_t> generation{0};  // a new one is a new piece of work
   std::atomic<uint32_t> running{0};     // workers that have not finished this generation
   std::atomic<bool> stopping{false};
+  std::atomic<bool> busy{false};  // a call of parallel() is under way
   const std::function<void(int)>* body = nullptr;
 
   void work(int thread) {
@@ -72,22 +73,28 @@ int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()
 
 void ThreadPool::parallel(const std::function<void(int)>& body) {
   State& state = *state_;
-  if (state.workers.empty()) return body(0);
+  HADAL_CHECK(!state.busy.exchange(true, std::memory_order_acquire),
+              "parallel() inside parallel(), or from two threads at once");
   state.body = &body;
   state.running.store(static_cast<uint32_t>(state.workers.size()), std::memory_order_relaxed);
-  state.generation.fetch_add(1, std::memory_order_release);
-  state.generation.notify_all();
+  if (!state.workers.empty()) {
+    state.generation.fetch_add(1, std::memory_order_release);
+    state.generation.notify_all();
+  }
   body(0);
   for (uint32_t left; (left = state.running.load(std::memory_order_acquire)) != 0;) {
     wait_changed(state.running, left);
   }
+  state.busy.store(false, std::memory_order_release);
 }
 
 void ThreadPool::parallel_for(size_t count, size_t grain,
                               const std::function<void(size_t, size_t, int)>& body) {
   HADAL_CHECK(grain > 0);
   if (count <= grain || threads() == 1) {
-    if (count > 0) body(0, count, 0);
+    for (size_t begin = 0; begin < count; begin += std::min(grain, count - begin)) {
+      body(begin, begin + std::min(grain, count - begin), 0);
+    }
     return;
   }
   std::atomic<size_t> next{0};

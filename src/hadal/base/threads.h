@@ -1,7 +1,9 @@
-// A pool for work that is split over cores within one step. One caller at a time; the caller works too.
+// A pool for work that is split over cores within one step. One caller at a time; the caller works
+// too.
 //
-// Threads: parallel() is called by one thread at a time. Between calls the workers spin for
-// `spin` and then park on a futex, so that an idle process uses no CPU.
+// Threads: parallel() and parallel_for() are called by one thread at a time and not from inside a
+// body (checked). A body must not throw. Between calls the workers spin for some microseconds and
+// then park on a futex, so that an idle process uses no CPU.
 #pragma once
 
 #include <cstddef>
@@ -20,12 +22,14 @@ class ThreadPool {
 
   int threads() const;
 
-  // Runs body(thread) once on every thread, thread in [0, threads()); returns when all have returned.
+  // Runs body(thread) once on every thread, thread in [0, threads()); returns when all have
+  // returned.
   void parallel(const std::function<void(int thread)>& body);
 
   // Runs body(begin, end, thread) over pieces of [0, count) of at most `grain`, taken from a shared
-  // counter, so that a thread that the host slowed down takes fewer. Which thread takes which piece is
-  // not fixed: a body's result must not depend on it.
+  // counter, so that a thread that the host slowed down takes fewer. Which thread takes which piece
+  // is not fixed: a body's result must not depend on it. One piece, or one thread: in order, by the
+  // caller.
   void parallel_for(size_t count, size_t grain,
                     const std::function<void(size_t begin, size_t end, int thread)>& body);
 
