@@ -1,0 +1,151 @@
+#include "hadal/net/exchange.h"
+
+#include <utility>
+
+#include "hadal/base/check.h"
+
+namespace hadal::net {
+
+Exchange::Exchange(size_t buffer_max, std::function<void()> wake)
+    : buffer_max_(buffer_max), wake_(std::move(wake)) {}
+
+Exchange::Taken Exchange::take() {
+  std::lock_guard lock(mutex_);
+  woken_ = false;
+  Taken taken;
+  taken.head = std::exchange(head_, std::nullopt);
+  taken.bytes = std::exchange(pending_, {});
+  taken.finished = finished_;
+  taken.abandoned = abandoned_;
+  return taken;
+}
+
+Exchange::Heartbeat Exchange::heartbeat() const {
+  std::lock_guard lock(mutex_);
+  return heartbeat_;
+}
+
+void Exchange::client_gone() {
+  std::function<void()> callback;
+  {
+    std::lock_guard lock(mutex_);
+    if (gone_) return;
+    gone_ = true;
+    pending_.clear();
+    if (!finished_) callback = std::move(on_close_);
+    on_close_ = nullptr;
+  }
+  if (callback) callback();
+}
+
+void Exchange::detach() {
+  {
+    std::lock_guard lock(mutex_);
+    wake_ = nullptr;
+  }
+  client_gone();
+}
+
+void Exchange::wake_locked() {
+  if (woken_ || !wake_) return;
+  woken_ = true;
+  wake_();
+}
+
+void Exchange::respond(int status, std::vector<Header> headers, std::string body) {
+  std::function<void()> unused;  // destroyed outside the lock: it may own what calls back into here
+  std::lock_guard lock(mutex_);
+  HADAL_CHECK(!started_, "two answers to one request");
+  started_ = true;
+  finished_ = true;
+  unused = std::move(on_close_);
+  on_close_ = nullptr;
+  if (gone_) return;
+  head_ = Head{status, std::move(headers), false, body.size()};
+  pending_ = std::move(body);
+  wake_locked();
+}
+
+void Exchange::start_stream(int status, std::vector<Header> headers, Heartbeat heartbeat) {
+  std::lock_guard lock(mutex_);
+  HADAL_CHECK(!started_, "two answers to one request");
+  started_ = true;
+  if (gone_) return;
+  head_ = Head{status, std::move(headers), true, 0};
+  heartbeat_ = std::move(heartbeat);
+  wake_locked();
+}
+
+bool Exchange::write(std::string_view bytes) {
+  std::lock_guard lock(mutex_);
+  HADAL_CHECK(started_ && !finished_, "write outside a stream");
+  if (gone_ || abandoned_) return false;
+  if (pending_.size() + bytes.size() > buffer_max_) {
+    // The engine cannot wait for one client, and memory cannot grow for it.
+    abandoned_ = true;
+    pending_.clear();
+    wake_locked();
+    return false;
+  }
+  pending_.append(bytes);
+  wake_locked();
+  return true;
+}
+
+void Exchange::finish() {
+  std::function<void()> unused;
+  std::lock_guard lock(mutex_);
+  HADAL_CHECK(started_ && !finished_, "finish outside a stream");
+  finished_ = true;
+  unused = std::move(on_close_);
+  on_close_ = nullptr;
+  if (!gone_) wake_locked();
+}
+
+void Exchange::abandon() {
+  std::function<void()> unused;
+  std::lock_guard lock(mutex_);
+  if (finished_) return;
+  unused = std::move(on_close_);
+  on_close_ = nullptr;
+  if (!started_) {
+    started_ = finished_ = true;
+    head_ = Head{500, {}, false, 0};
+  } else {
+    finished_ = abandoned_ = true;
+  }
+  if (!gone_) wake_locked();
+}
+
+void Exchange::on_close(std::function<void()> callback) {
+  {
+    std::lock_guard lock(mutex_);
+    if (finished_) return;
+    if (!gone_) {
+      on_close_ = std::move(callback);
+      return;
+    }
+  }
+  callback();
+}
+
+ResponseWriter::~ResponseWriter() {
+  if (exchange_) exchange_->abandon();
+}
+
+void ResponseWriter::respond(int status, std::vector<Header> headers, std::string body) {
+  exchange_->respond(status, std::move(headers), std::move(body));
+}
+
+void ResponseWriter::start_stream(int status, std::vector<Header> headers,
+                                  Exchange::Heartbeat heartbeat) {
+  exchange_->start_stream(status, std::move(headers), std::move(heartbeat));
+}
+
+bool ResponseWriter::write(std::string_view bytes) { return exchange_->write(bytes); }
+void ResponseWriter::finish() { exchange_->finish(); }
+void ResponseWriter::on_close(std::function<void()> callback) {
+  exchange_->on_close(std::move(callback));
+}
+
+}  // namespace hadal::net

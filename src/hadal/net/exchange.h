@@ -1,0 +1,104 @@
+// One request's answer, on its way from any thread to the connection that will send it.
+//
+// The handler holds a ResponseWriter; the connection holds the Exchange behind it. Neither waits
+// for the other: the writer appends to a bounded buffer and wakes the connection, the connection
+// takes what is there. So a token's callback on the engine's thread costs a lock and a copy.
+//
+// Threads: all members of both classes may be called from any thread.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hadal/net/message.h"
+
+namespace hadal::net {
+
+class Exchange {
+ public:
+  struct Head {
+    int status = 200;
+    std::vector<Header> headers;
+    bool streamed = false;  // length not known: chunked, or until close for HTTP/1.0
+    size_t length = 0;      // of the body when not streamed
+  };
+  struct Heartbeat {
+    std::string bytes;
+    std::chrono::milliseconds every{0};  // 0: none
+  };
+  // What the connection should do next.
+  struct Taken {
+    std::optional<Head> head;  // set once, with or before the first bytes
+    std::string bytes;
+    bool finished = false;   // nothing follows `bytes`
+    bool abandoned = false;  // the writer gave up in the middle: close without a proper end
+  };
+
+  // `buffer_max`: bytes of a stream that may wait for the client. `wake` makes the connection call
+  // take(); called with the lock held, so it must only post.
+  Exchange(size_t buffer_max, std::function<void()> wake);
+
+  // The connection's side.
+  Taken take();
+  Heartbeat heartbeat() const;
+  void client_gone();  // calls the on_close callback, once; later writes are dropped
+  void detach();       // client_gone(), and never wakes again
+
+  // The writer's side; see ResponseWriter.
+  void respond(int status, std::vector<Header> headers, std::string body);
+  void start_stream(int status, std::vector<Header> headers, Heartbeat heartbeat);
+  bool write(std::string_view bytes);
+  void finish();
+  void abandon();
+  void on_close(std::function<void()> callback);
+
+ private:
+  void wake_locked();
+
+  mutable std::mutex mutex_;
+  const size_t buffer_max_;
+  std::function<void()> wake_;
+  std::function<void()> on_close_;
+  std::optional<Head> head_;  // not yet taken
+  Heartbeat heartbeat_;
+  std::string pending_;
+  bool started_ = false;
+  bool finished_ = false;
+  bool abandoned_ = false;
+  bool gone_ = false;
+  bool woken_ = false;  // a wake is on its way
+};
+
+// Exactly one of: respond(), or start_stream() then write()s then finish(). A writer that goes out
+// of scope before that answers 500, or breaks the stream off so that the client sees it is not
+// whole.
+class ResponseWriter {
+ public:
+  explicit ResponseWriter(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
+  ResponseWriter(ResponseWriter&&) = default;
+  ResponseWriter& operator=(ResponseWriter&&) = delete;
+  ~ResponseWriter();
+
+  void respond(int status, std::vector<Header> headers, std::string body);
+  // Sends the head at once. While nothing else is written, `heartbeat` is sent every so often.
+  void start_stream(int status, std::vector<Header> headers, Exchange::Heartbeat heartbeat = {});
+  // False when the client has gone, or reads so slowly that the buffer is full: the connection is
+  // then closed and the caller should stop producing.
+  bool write(std::string_view bytes);
+  void finish();
+  // `callback` runs once if the client goes before the answer is complete, on a connection's thread
+  // (or at once, here, when it has gone already). It must not block.
+  void on_close(std::function<void()> callback);
+
+ private:
+  std::shared_ptr<Exchange> exchange_;
+};
+
+}  // namespace hadal::net

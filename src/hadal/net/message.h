@@ -1,0 +1,34 @@
+// What travels over HTTP, without the library that parses it.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hadal::net {
+
+struct Header {
+  std::string name;
+  std::string value;
+};
+
+// The value of the first header of that name, names compared without case; empty when absent.
+std::string_view find_header(const std::vector<Header>& headers, std::string_view name);
+
+struct HttpRequest {
+  std::string method;  // "GET"; upper case as sent
+  std::string path;    // percent-decoded; begins with '/'
+  std::string query;   // after '?', as sent
+  std::vector<Header> headers;
+  std::string body;  // whole, chunks joined
+
+  std::string_view header(std::string_view name) const { return find_header(headers, name); }
+};
+
+// "Not Found"; "Unknown" for a status that HTTP does not define.
+std::string_view status_text(int status);
+
+// Percent-decoding of a path. False for a broken escape, an escaped NUL or a control character.
+bool decode_path(std::string_view raw, std::string* path);
+
+}  // namespace hadal::net
