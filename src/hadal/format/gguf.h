@@ -40,8 +40,8 @@ struct GgufModel {
   TensorFile tensors;
 };
 
-// Opens `path`; when its name has the form *-00001-of-0000N.gguf, the other parts too (all are required,
-// split.count and split.no are checked).
+// Opens `path`; when its name has the form *-0000M-of-0000N.gguf, the other parts too, by whichever of
+// them is given (all are required, split.count and split.no are checked). The keys are the first part's.
 Result<GgufModel> open_gguf(const std::string& path);
 // The same from bytes in memory (the embedded model). `bytes` must outlive the result.
 Result<GgufModel> parse_gguf(std::span<const std::byte> bytes, const std::string& name);
@@ -49,7 +49,9 @@ Result<GgufModel> parse_gguf(std::span<const std::byte> bytes, const std::string
 // The tokenizer.ggml.* keys. kUnsupported names an unknown model or pre-tokenizer.
 Result<VocabData> gguf_vocab(const GgufMeta& meta);
 
-// Writing: for conversion, quantised copies and tests. Tensors are written in the order given.
+// Writing: for conversion, quantised copies and tests. Tensors are written in the order given, each at
+// general.alignment (32 when absent). Integers become 32-bit values where they fit and floats single
+// precision, as readers expect; split.* keys, which describe parts, are left out.
 struct GgufTensorSource {
   std::string name;
   DType dtype;

@@ -18,7 +18,8 @@ Result<VocabData> ModelFiles::vocab() const {
 Result<ModelFiles> open_model(const std::string& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
-  if (!std::filesystem::exists(status)) return fail(Code::kNotFound, path + ": no such file or folder");
+  if (!std::filesystem::exists(status))
+    return fail(Code::kNotFound, path + ": no such file or folder");
   if (std::filesystem::is_directory(status)) {
     HADAL_TRY(HfModel model, open_hf_folder(path));
     return ModelFiles{std::move(model), path};
