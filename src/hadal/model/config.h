@@ -18,16 +18,17 @@ namespace hadal {
 enum class Architecture : uint8_t { kDeepseek2, kLlama, kQwen2, kQwen3 };
 std::string_view architecture_name(Architecture architecture);  // "deepseek2", as in GGUF
 
-// Rotary positions after scaling has been folded in: angle of pair j at position p = p * frequency[j].
+// Rotary positions after scaling has been folded in: angle of pair j at position p = p *
+// frequency[j].
 struct RopeConfig {
-  int32_t dims = 0;                  // rotated elements of a head
+  int32_t dims = 0;  // rotated elements of a head
   kernels::RopeStyle style = kernels::RopeStyle::kInterleaved;
-  std::vector<float> frequencies;    // [dims / 2]
-  float magnitude = 1.0f;            // on cos and sin (YaRN)
+  std::vector<float> frequencies;  // [dims / 2]
+  float magnitude = 1.0f;          // on cos and sin (YaRN)
 };
 
 struct MlaConfig {
-  int32_t q_rank = 0;   // 0: one q projection (V2-Lite)
+  int32_t q_rank = 0;  // 0: one q projection (V2-Lite)
   int32_t kv_rank = 0;
   int32_t nope_dim = 0;
   int32_t rope_dim = 0;
@@ -42,10 +43,10 @@ struct GqaConfig {
 };
 
 struct MoeConfig {
-  int32_t experts = 0;      // 0: every layer is dense
-  int32_t shared = 0;       // shared experts, run as one block of shared * inner
+  int32_t experts = 0;  // 0: every layer is dense
+  int32_t shared = 0;   // shared experts, run as one block of shared * inner
   int32_t inner = 0;
-  int32_t dense_layers = 0; // leading layers without experts
+  int32_t dense_layers = 0;  // leading layers without experts
   kernels::GateConfig gate;
 };
 
@@ -54,17 +55,17 @@ struct ModelConfig {
   std::string name;
   int32_t vocabulary = 0;
   int32_t hidden = 0;
-  int32_t layers = 0;         // without next-token-prediction layers
-  int32_t mtp_layers = 0;     // present in the file
+  int32_t layers = 0;      // without next-token-prediction layers
+  int32_t mtp_layers = 0;  // present in the file
   int32_t heads = 0;
-  int32_t inner = 0;          // of dense feed-forward blocks
-  int32_t context = 0;        // positions the model was made for
+  int32_t inner = 0;    // of dense feed-forward blocks
+  int32_t context = 0;  // positions the model was made for
   float norm_eps = 1e-6f;
   bool tied_embeddings = false;
   float attention_scale = 1.0f;  // on scores; YaRN's mscale^2 included
   bool mla = false;
-  MlaConfig latent;           // when mla
-  GqaConfig grouped;          // when not
+  MlaConfig latent;   // when mla
+  GqaConfig grouped;  // when not
   MoeConfig moe;
   RopeConfig rope;
 
@@ -76,6 +77,8 @@ struct ModelConfig {
   // Parameters by the architecture's arithmetic: all, and those that one token's step uses.
   uint64_t parameters_total() const;
   uint64_t parameters_active() const;
+  // What must hold before any size is computed from the fields; `path` is for the message.
+  Status validate(const std::string& path) const;
 };
 
 Result<ModelConfig> config_from_gguf(const GgufMeta& meta, const TensorFile& tensors);

@@ -11,8 +11,8 @@
 
 namespace hadal {
 
-// One kind of row a layer keeps per token. A layer may keep several; later models keep streams with fewer
-// rows than tokens, which is why nothing above counts "rows per token and layer".
+// One kind of row a layer keeps per token. A layer may keep several; later models keep streams with
+// fewer rows than tokens, which is why nothing above counts "rows per token and layer".
 struct KvStream {
   int32_t layer = 0;
   int64_t width = 0;  // elements

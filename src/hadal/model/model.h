@@ -22,7 +22,8 @@
 namespace hadal {
 
 struct LoadOptions {
-  // Packs matrices of float types (not norms, gates, biases) to this type while loading; empty: as they are.
+  // Packs matrices of float types (not norms, gates, biases) to this type while loading; empty: as
+  // they are.
   std::optional<DType> quantize;
   ThreadPool* pool = nullptr;  // for quantising; null: on the calling thread
   // Called from the loading thread with bytes done and bytes in all.
@@ -31,9 +32,9 @@ struct LoadOptions {
 
 // One step's rows. Rows of one sequence are consecutive and in position order.
 struct Batch {
-  std::span<const int32_t> tokens;               // [n]; each in [0, vocabulary)
-  std::span<const kernels::Segment> segments;    // cover [0, n) in order, without gaps
-  std::span<const int32_t> logit_rows;           // rows whose logits are wanted, ascending
+  std::span<const int32_t> tokens;             // [n]; each in [0, vocabulary)
+  std::span<const kernels::Segment> segments;  // cover [0, n) in order, without gaps
+  std::span<const int32_t> logit_rows;         // rows whose logits are wanted, ascending
 };
 
 class Model {
@@ -41,12 +42,12 @@ class Model {
   virtual ~Model() = default;
   virtual const ModelConfig& config() const = 0;
 
-  // Sizes activations for batches of at most `rows` rows, `logit_rows` of them with logits. Once, before
-  // the first forward(): no step allocates after it.
+  // Sizes activations for batches of at most `rows` rows, `logit_rows` of them with logits. Once,
+  // before the first forward(): no step allocates after it.
   virtual Status prepare(int32_t rows, int32_t logit_rows) = 0;
 
-  // Writes the new rows' cache entries and returns logits [logit_rows, vocabulary], valid until the next
-  // call. A row's logits are the same bits whatever else is in the batch.
+  // Writes the new rows' cache entries and returns logits [logit_rows, vocabulary], valid until the
+  // next call. A row's logits are the same bits whatever else is in the batch.
   virtual ConstView forward(const Batch& batch, KvArena& cache) = 0;
 
   virtual uint64_t weight_bytes() const = 0;  // of memory held by packed weights

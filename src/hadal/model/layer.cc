@@ -1,0 +1,129 @@
+#include "hadal/model/layer.h"
+
+#include <utility>
+
+#include "hadal/model/weight_names.h"
+
+namespace hadal {
+
+WeightLoader::WeightLoader(const WeightSource& source, const ModelConfig& config,
+                           kernels::Backend& backend, std::function<void(uint64_t)> done)
+    : source_(source), config_(config), backend_(backend), done_(std::move(done)) {}
+
+Result<MatrixPtr> WeightLoader::pack(LoadedMatrix loaded) {
+  HADAL_TRY(MatrixPtr packed, backend_.pack(loaded.source));
+  source_.release(loaded);
+  done_(source_.bytes_of(loaded));
+  return packed;
+}
+
+Result<MatrixPtr> WeightLoader::matrix(const std::string& name, int64_t rows, int64_t cols,
+                                       MatrixRole role) {
+  HADAL_TRY(LoadedMatrix loaded, source_.matrix(name, {1, rows, cols}, role));
+  return pack(std::move(loaded));
+}
+
+Result<std::vector<float>> WeightLoader::floats(const std::string& name, int64_t count) {
+  return source_.floats(name, count);
+}
+
+Result<FfnPtr> WeightLoader::ffn_block(int32_t layer, const std::string& suffix, int64_t count,
+                                       int64_t inner) {
+  const int64_t hidden = config_.hidden;
+  const auto name = [&](const char* part) {
+    return layer_tensor(layer, std::string("ffn_") + part + suffix + ".weight");
+  };
+  HADAL_TRY(LoadedMatrix gate, source_.matrix(name("gate"), {count, inner, hidden}));
+  HADAL_TRY(LoadedMatrix up, source_.matrix(name("up"), {count, inner, hidden}));
+  HADAL_TRY(LoadedMatrix down, source_.matrix(name("down"), {count, hidden, inner}));
+  HADAL_TRY(FfnPtr packed, backend_.pack_ffn(gate.source, up.source, down.source));
+  for (const LoadedMatrix* matrix : {&gate, &up, &down}) {
+    source_.release(*matrix);
+    done_(source_.bytes_of(*matrix));
+  }
+  return packed;
+}
+
+Result<MlaWeights> WeightLoader::mla(int32_t layer) {
+  const MlaConfig& c = config_.latent;
+  const int64_t q_width = static_cast<int64_t>(config_.heads) * (c.nope_dim + c.rope_dim);
+  MlaWeights w;
+  if (c.q_rank > 0) {
+    HADAL_TRY(w.q_a, matrix(layer_tensor(layer, "attn_q_a.weight"), c.q_rank, config_.hidden));
+    HADAL_TRY(w.q_a_norm, floats(layer_tensor(layer, "attn_q_a_norm.weight"), c.q_rank));
+    HADAL_TRY(w.q_b, matrix(layer_tensor(layer, "attn_q_b.weight"), q_width, c.q_rank));
+  } else {
+    HADAL_TRY(w.q, matrix(layer_tensor(layer, "attn_q.weight"), q_width, config_.hidden));
+  }
+  HADAL_TRY(w.kv_a, matrix(layer_tensor(layer, "attn_kv_a_mqa.weight"), c.kv_rank + c.rope_dim,
+                           config_.hidden));
+  HADAL_TRY(w.kv_a_norm, floats(layer_tensor(layer, "attn_kv_a_norm.weight"), c.kv_rank));
+  HADAL_TRY(WeightSource::MlaUp up, source_.mla_up(layer, config_.heads, c));
+  HADAL_TRY(w.k_up, backend_.pack(up.k_up.source));
+  HADAL_TRY(w.v_up, backend_.pack(up.v_up.source));
+  for (const LoadedMatrix* matrix : {&up.k_up, &up.v_up}) {
+    source_.release(*matrix);
+    done_(source_.bytes_of(*matrix));
+  }
+  return w;
+}
+
+Result<GqaWeights> WeightLoader::gqa(int32_t layer) {
+  const GqaConfig& c = config_.grouped;
+  const int64_t q_width = static_cast<int64_t>(config_.heads) * c.head_dim;
+  const int64_t kv_width = static_cast<int64_t>(c.kv_heads) * c.head_dim;
+  GqaWeights w;
+  HADAL_TRY(w.q, matrix(layer_tensor(layer, "attn_q.weight"), q_width, config_.hidden));
+  HADAL_TRY(w.k, matrix(layer_tensor(layer, "attn_k.weight"), kv_width, config_.hidden));
+  HADAL_TRY(w.v, matrix(layer_tensor(layer, "attn_v.weight"), kv_width, config_.hidden));
+  if (c.qkv_bias) {
+    HADAL_TRY(w.q_bias, floats(layer_tensor(layer, "attn_q.bias"), q_width));
+    HADAL_TRY(w.k_bias, floats(layer_tensor(layer, "attn_k.bias"), kv_width));
+    HADAL_TRY(w.v_bias, floats(layer_tensor(layer, "attn_v.bias"), kv_width));
+  }
+  if (c.qk_norm) {
+    HADAL_TRY(w.q_norm, floats(layer_tensor(layer, "attn_q_norm.weight"), c.head_dim));
+    HADAL_TRY(w.k_norm, floats(layer_tensor(layer, "attn_k_norm.weight"), c.head_dim));
+  }
+  return w;
+}
+
+Result<FfnWeights> WeightLoader::ffn(int32_t layer) {
+  const MoeConfig& c = config_.moe;
+  FfnWeights w;
+  if (!config_.layer_has_experts(layer)) {
+    HADAL_TRY(w.dense, ffn_block(layer, "", 1, config_.inner));
+    return w;
+  }
+  HADAL_TRY(w.router, floats(layer_tensor(layer, "ffn_gate_inp.weight"),
+                             static_cast<int64_t>(c.experts) * config_.hidden));
+  const std::string bias = layer_tensor(layer, "exp_probs_b.bias");
+  if (source_.has(bias)) {
+    HADAL_TRY(w.router_bias, floats(bias, c.experts));
+  }
+  HADAL_TRY(w.experts, ffn_block(layer, "_exps", c.experts, c.inner));
+  if (c.shared > 0) {
+    HADAL_TRY(w.shared, ffn_block(layer, "_shexp", 1, static_cast<int64_t>(c.shared) * c.inner));
+  }
+  return w;
+}
+
+Result<LayerWeights> WeightLoader::layer(int32_t number) {
+  LayerWeights w;
+  HADAL_TRY(w.attention_norm, floats(layer_tensor(number, "attn_norm.weight"), config_.hidden));
+  HADAL_TRY(w.ffn_norm, floats(layer_tensor(number, "ffn_norm.weight"), config_.hidden));
+  int64_t out_width = 0;
+  if (config_.mla) {
+    HADAL_TRY(w.mla, mla(number));
+    out_width = static_cast<int64_t>(config_.heads) * config_.latent.v_dim;
+  } else {
+    HADAL_TRY(w.gqa, gqa(number));
+    out_width = static_cast<int64_t>(config_.heads) * config_.grouped.head_dim;
+  }
+  HADAL_TRY(w.output,
+            matrix(layer_tensor(number, "attn_output.weight"), config_.hidden, out_width));
+  HADAL_TRY(w.ffn, ffn(number));
+  return w;
+}
+
+}  // namespace hadal

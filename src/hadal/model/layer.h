@@ -1,0 +1,73 @@
+// The weights of one decoder layer, and how they are read from a file.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "hadal/base/result.h"
+#include "hadal/kernels/backend.h"
+#include "hadal/model/config.h"
+#include "hadal/model/weight_source.h"
+
+namespace hadal {
+
+using MatrixPtr = std::unique_ptr<kernels::Matrix>;
+using FfnPtr = std::unique_ptr<kernels::Ffn>;
+
+struct MlaWeights {
+  MatrixPtr q;                   // without q_rank
+  MatrixPtr q_a, q_b;            // with
+  std::vector<float> q_a_norm;   // [q_rank]
+  MatrixPtr kv_a;                // [rank + rope, hidden]
+  std::vector<float> kv_a_norm;  // [rank]
+  MatrixPtr k_up, v_up;          // per head
+};
+
+struct GqaWeights {
+  MatrixPtr q, k, v;
+  std::vector<float> q_bias, k_bias, v_bias;  // empty without
+  std::vector<float> q_norm, k_norm;          // [head_dim], empty without
+};
+
+struct FfnWeights {
+  FfnPtr dense;                    // a dense layer has this alone
+  std::vector<float> router;       // [experts, hidden]
+  std::vector<float> router_bias;  // [experts], empty without
+  FfnPtr experts, shared;
+};
+
+struct LayerWeights {
+  std::vector<float> attention_norm, ffn_norm;  // [hidden]
+  MlaWeights mla;
+  GqaWeights gqa;
+  MatrixPtr output;  // attention's
+  FfnWeights ffn;
+};
+
+// Reads and packs, layer by layer, reporting the file's bytes as they are done with.
+class WeightLoader {
+ public:
+  WeightLoader(const WeightSource& source, const ModelConfig& config, kernels::Backend& backend,
+               std::function<void(uint64_t bytes)> done);
+
+  Result<LayerWeights> layer(int32_t number);
+  Result<MatrixPtr> matrix(const std::string& name, int64_t rows, int64_t cols,
+                           MatrixRole role = MatrixRole::kBody);
+  Result<std::vector<float>> floats(const std::string& name, int64_t count);
+
+ private:
+  Result<MatrixPtr> pack(LoadedMatrix loaded);
+  Result<FfnPtr> ffn_block(int32_t layer, const std::string& suffix, int64_t count, int64_t inner);
+  Result<MlaWeights> mla(int32_t layer);
+  Result<GqaWeights> gqa(int32_t layer);
+  Result<FfnWeights> ffn(int32_t layer);
+
+  const WeightSource& source_;
+  const ModelConfig& config_;
+  kernels::Backend& backend_;
+  std::function<void(uint64_t)> done_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,270 @@
+// The forward pass: embedding, layers of attention and feed-forward with residuals, norm and head.
+#include <algorithm>
+#include <utility>
+
+#include "hadal/model/layer.h"
+#include "hadal/model/model.h"
+#include "hadal/model/rope.h"
+
+namespace hadal {
+namespace {
+
+const float* data_or_null(const std::vector<float>& values) {
+  return values.empty() ? nullptr : values.data();
+}
+
+// Activations, taken once for the largest batch. Widths are the widest that any layer needs.
+struct Activations {
+  std::vector<std::unique_ptr<kernels::Buffer>> buffers;
+  View x, q_a, q, kv, v, attended, selected, logits;
+  std::vector<float> cos, sin;  // [rows, dims / 2]
+
+  Status add(kernels::Backend& backend, int64_t rows, int64_t cols, View* view) {
+    if (cols == 0) return {};
+    HADAL_TRY(auto buffer, backend.allocate(static_cast<uint64_t>(rows * cols) * sizeof(float)));
+    *view = {reinterpret_cast<float*>(buffer->data()), rows, cols, cols, backend.device()};
+    buffers.push_back(std::move(buffer));
+    return {};
+  }
+};
+
+class Transformer final : public Model {
+ public:
+  Transformer(ModelConfig config, kernels::Backend& backend)
+      : config_(std::move(config)), backend_(backend) {}
+
+  Status load(const ModelFiles& files, const LoadOptions& options);
+  const ModelConfig& config() const override { return config_; }
+  Status prepare(int32_t rows, int32_t logit_rows) override;
+  ConstView forward(const Batch& batch, KvArena& cache) override;
+  uint64_t weight_bytes() const override;
+
+ private:
+  struct Step {  // views of this batch's rows
+    std::span<const kernels::Segment> segments;
+    kernels::RopeRows rope;
+    View x, q_a, q, kv, v, attended;
+  };
+  Step begin(const Batch& batch);
+  void attention_mla(const LayerWeights& layer, const Step& step, const kernels::CachePages& cache);
+  void attention_gqa(const LayerWeights& layer, const Step& step, const kernels::CachePages& keys,
+                     const kernels::CachePages& values);
+  void feed_forward(const LayerWeights& layer, const Step& step);
+  ConstView head(const Step& step, std::span<const int32_t> rows);
+
+  ModelConfig config_;
+  kernels::Backend& backend_;
+  MatrixPtr embedding_, head_;  // head_ is null when the embedding serves as both
+  std::vector<float> output_norm_;
+  std::vector<LayerWeights> layers_;
+  Activations act_;
+};
+
+Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
+  const WeightSource source(files, options.quantize, options.pool);
+  const uint64_t total = files.tensors().total_bytes();
+  uint64_t done = 0;
+  WeightLoader loader(source, config_, backend_, [&](uint64_t bytes) {
+    done = std::min(total, done + bytes);
+    if (options.progress) options.progress(done, total);
+  });
+  HADAL_TRY(embedding_, loader.matrix("token_embd.weight", config_.vocabulary, config_.hidden,
+                                      MatrixRole::kEmbedding));
+  HADAL_TRY(output_norm_, loader.floats("output_norm.weight", config_.hidden));
+  for (int32_t layer = 0; layer < config_.layers; ++layer) {
+    HADAL_TRY(LayerWeights weights, loader.layer(layer));
+    layers_.push_back(std::move(weights));
+  }
+  if (!config_.tied_embeddings) {
+    HADAL_TRY(head_, loader.matrix("output.weight", config_.vocabulary, config_.hidden,
+                                   MatrixRole::kHead));
+  }
+  if (options.progress) options.progress(total, total);
+  return {};
+}
+
+Status Transformer::prepare(int32_t rows, int32_t logit_rows) {
+  HADAL_CHECK(rows > 0 && logit_rows > 0);
+  const ModelConfig& c = config_;
+  const MlaConfig& m = c.latent;
+  const GqaConfig& g = c.grouped;
+  const int64_t heads = c.heads;
+  const int64_t q = heads * (c.mla ? m.nope_dim + m.rope_dim : g.head_dim);
+  const int64_t kv = c.mla ? m.kv_rank + m.rope_dim : static_cast<int64_t>(g.kv_heads) * g.head_dim;
+  const int64_t attended = heads * (c.mla ? m.v_dim : g.head_dim);
+  act_ = {};
+  HADAL_TRY_VOID(act_.add(backend_, rows, c.hidden, &act_.x));
+  HADAL_TRY_VOID(act_.add(backend_, rows, c.mla ? m.q_rank : 0, &act_.q_a));
+  HADAL_TRY_VOID(act_.add(backend_, rows, q, &act_.q));
+  HADAL_TRY_VOID(act_.add(backend_, rows, kv, &act_.kv));
+  HADAL_TRY_VOID(act_.add(backend_, rows, c.mla ? 0 : kv, &act_.v));
+  HADAL_TRY_VOID(act_.add(backend_, rows, attended, &act_.attended));
+  HADAL_TRY_VOID(act_.add(backend_, logit_rows, c.hidden, &act_.selected));
+  HADAL_TRY_VOID(act_.add(backend_, logit_rows, c.vocabulary, &act_.logits));
+  const size_t angles = static_cast<size_t>(rows) * c.rope.frequencies.size();
+  act_.cos.resize(angles);
+  act_.sin.resize(angles);
+  return {};
+}
+
+Transformer::Step Transformer::begin(const Batch& batch) {
+  const auto rows = static_cast<int64_t>(batch.tokens.size());
+  HADAL_CHECK(rows > 0 && rows <= act_.x.rows, "batch larger than prepared for");
+  const size_t half = config_.rope.frequencies.size();
+  for (const kernels::Segment& segment : batch.segments) {
+    for (int32_t i = 0; i < segment.rows; ++i) {
+      const size_t at = static_cast<size_t>(segment.first_row + i) * half;
+      rope_row(config_.rope, segment.position + i, &act_.cos[at], &act_.sin[at]);
+    }
+  }
+  const kernels::RopeRows rope{act_.cos.data(), act_.sin.data(), config_.rope.dims,
+                               config_.rope.style};
+  const auto part = [rows](const View& view) { return view.data ? view.first_rows(rows) : view; };
+  return {batch.segments, rope,          part(act_.x), part(act_.q_a),
+          part(act_.q),   part(act_.kv), part(act_.v), part(act_.attended)};
+}
+
+void Transformer::attention_mla(const LayerWeights& layer, const Step& step,
+                                const kernels::CachePages& cache) {
+  const MlaWeights& w = layer.mla;
+  const MlaConfig& c = config_.latent;
+  kernels::LinearArgs down{step.x, layer.attention_norm.data(), config_.norm_eps, {}, 2};
+  down.projections[0] = w.q_a ? kernels::Projection{w.q_a.get(), nullptr, step.q_a, false}
+                              : kernels::Projection{w.q.get(), nullptr, step.q, false};
+  down.projections[1] = {w.kv_a.get(), nullptr, step.kv, false};
+  backend_.linear(down);
+  if (w.q_a) {
+    kernels::LinearArgs up{step.q_a, w.q_a_norm.data(), config_.norm_eps, {}, 1};
+    up.projections[0] = {w.q_b.get(), nullptr, step.q, false};
+    backend_.linear(up);
+  }
+  backend_.mla({.q = step.q,
+                .kv = step.kv,
+                .kv_norm_weight = w.kv_a_norm.data(),
+                .norm_eps = config_.norm_eps,
+                .k_up = w.k_up.get(),
+                .v_up = w.v_up.get(),
+                .rope = step.rope,
+                .heads = config_.heads,
+                .nope_dim = c.nope_dim,
+                .rank = c.kv_rank,
+                .v_dim = c.v_dim,
+                .scale = config_.attention_scale,
+                .cache = cache,
+                .segments = step.segments,
+                .out = step.attended});
+}
+
+void Transformer::attention_gqa(const LayerWeights& layer, const Step& step,
+                                const kernels::CachePages& keys,
+                                const kernels::CachePages& values) {
+  const GqaWeights& w = layer.gqa;
+  const GqaConfig& c = config_.grouped;
+  kernels::LinearArgs qkv{step.x, layer.attention_norm.data(), config_.norm_eps, {}, 3};
+  qkv.projections[0] = {w.q.get(), data_or_null(w.q_bias), step.q, false};
+  qkv.projections[1] = {w.k.get(), data_or_null(w.k_bias), step.kv, false};
+  qkv.projections[2] = {w.v.get(), data_or_null(w.v_bias), step.v, false};
+  backend_.linear(qkv);
+  backend_.gqa({.q = step.q,
+                .k = step.kv,
+                .v = step.v,
+                .q_norm_weight = data_or_null(w.q_norm),
+                .k_norm_weight = data_or_null(w.k_norm),
+                .norm_eps = config_.norm_eps,
+                .rope = step.rope,
+                .heads = config_.heads,
+                .kv_heads = c.kv_heads,
+                .head_dim = c.head_dim,
+                .v_dim = c.head_dim,
+                .scale = config_.attention_scale,
+                .k_cache = keys,
+                .v_cache = values,
+                .segments = step.segments,
+                .out = step.attended});
+}
+
+void Transformer::feed_forward(const LayerWeights& layer, const Step& step) {
+  const FfnWeights& w = layer.ffn;
+  if (w.dense) {
+    backend_.ffn({step.x, layer.ffn_norm.data(), config_.norm_eps, w.dense.get(), step.x});
+    return;
+  }
+  backend_.moe({.x = step.x,
+                .norm_weight = layer.ffn_norm.data(),
+                .norm_eps = config_.norm_eps,
+                .gate = config_.moe.gate,
+                .router = w.router.data(),
+                .router_bias = data_or_null(w.router_bias),
+                .experts = w.experts.get(),
+                .shared = w.shared.get(),
+                .out = step.x});
+}
+
+ConstView Transformer::head(const Step& step, std::span<const int32_t> rows) {
+  const auto count = static_cast<int64_t>(rows.size());
+  HADAL_CHECK(count <= act_.logits.rows, "more logits than prepared for");
+  if (count == 0) return act_.logits.first_rows(0);
+  const View selected = act_.selected.first_rows(count);
+  const View logits = act_.logits.first_rows(count);
+  backend_.gather({step.x, rows, selected});
+  kernels::LinearArgs args{selected, output_norm_.data(), config_.norm_eps, {}, 1};
+  args.projections[0] = {head_ ? head_.get() : embedding_.get(), nullptr, logits, false};
+  backend_.linear(args);
+  return logits;
+}
+
+ConstView Transformer::forward(const Batch& batch, KvArena& cache) {
+  const Step step = begin(batch);
+  backend_.embed({embedding_.get(), batch.tokens, step.x});
+  size_t stream = 0;
+  for (const LayerWeights& layer : layers_) {
+    if (config_.mla) {
+      attention_mla(layer, step, cache.pages(stream));
+      stream += 1;
+    } else {
+      attention_gqa(layer, step, cache.pages(stream), cache.pages(stream + 1));
+      stream += 2;
+    }
+    kernels::LinearArgs output{step.attended, nullptr, 0.0f, {}, 1};
+    output.projections[0] = {layer.output.get(), nullptr, step.x, true};
+    backend_.linear(output);
+    feed_forward(layer, step);
+  }
+  return head(step, batch.logit_rows);
+}
+
+uint64_t Transformer::weight_bytes() const {
+  uint64_t sum = 0;
+  const auto add = [&sum](const auto& packed) { sum += packed ? packed->bytes() : 0; };
+  add(embedding_);
+  add(head_);
+  for (const LayerWeights& layer : layers_) {
+    for (const MatrixPtr* matrix :
+         {&layer.mla.q, &layer.mla.q_a, &layer.mla.q_b, &layer.mla.kv_a, &layer.mla.k_up,
+          &layer.mla.v_up, &layer.gqa.q, &layer.gqa.k, &layer.gqa.v, &layer.output}) {
+      add(*matrix);
+    }
+    for (const FfnPtr* ffn : {&layer.ffn.dense, &layer.ffn.experts, &layer.ffn.shared}) add(*ffn);
+    sum += layer.ffn.router.size() * sizeof(float);
+  }
+  return sum;
+}
+
+}  // namespace
+
+Result<ModelConfig> model_config(const ModelFiles& files) {
+  if (const auto* gguf = std::get_if<GgufModel>(&files.model)) {
+    return config_from_gguf(gguf->meta, gguf->tensors);
+  }
+  return config_from_hf(std::get<HfModel>(files.model));
+}
+
+Result<std::unique_ptr<Model>> load_model(const ModelFiles& files, kernels::Backend& backend,
+                                          const LoadOptions& options) {
+  HADAL_TRY(ModelConfig config, model_config(files));
+  auto model = std::make_unique<Transformer>(std::move(config), backend);
+  HADAL_TRY_VOID(model->load(files, options));
+  return std::unique_ptr<Model>(std::move(model));
+}
+
+}  // namespace hadal
