@@ -54,6 +54,9 @@ struct GenerationEvent {
   std::string text;                      // whole UTF-8 characters; may be empty
   std::vector<TokenId> tokens;           // new since the last event (stop strings may hold text back)
   std::vector<TokenLogprob> logprobs;    // as many as tokens, when asked for
+  // Once, with or before the first token, when asked for: one a prompt token. The first token has no
+  // score: its logprob is NaN and its `top` empty.
+  std::vector<TokenLogprob> prompt_logprobs;
   bool finished = false;
   FinishReason reason = FinishReason::kStop;
   std::string stop_match;                // the stop string that ended it, if one did
