@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Shape:
-    vocab: int = 1536
+    vocab: int = 2048
     hidden: int = 192
     layers: int = 5            # main layers; the first `dense_layers` have a plain MLP
     dense_layers: int = 1

@@ -16,6 +16,7 @@ USER, ASSISTANT, THINK, END_THINK = "<｜User｜>", "<｜Assistant｜>", "<think
 CONTROL = [BOS, EOS, PAD, USER, ASSISTANT]  # GGUF token type 3
 USER_DEFINED = [THINK, END_THINK]           # GGUF token type 4: shown as text
 SPECIALS = CONTROL + USER_DEFINED
+MAX_OTHER_BYTES = 12  # a Chinese token is at most four characters long: whole phrases would hide the words in them
 
 
 def byte_alphabet():
@@ -175,11 +176,17 @@ def train_merges(texts, merge_count, min_count=3):
         for pair in zip(word, word[1:]):
             pairs[pair] += counts[i]
             where[pair].add(i)
-    merges = []
+    merges, made = [], set()
     while len(merges) < merge_count and pairs:
         best = max(pairs, key=lambda p: (pairs[p], p))
         if pairs[best] < min_count:
             break
+        joined = best[0] + best[1]
+        too_long = len(joined) > MAX_OTHER_BYTES and CHAR_TO_BYTE[joined[0]] >= 0x80
+        if joined in made or too_long:  # a second way to a known token would give the token two ids
+            pairs[best] = -1 << 60
+            continue
+        made.add(best[0] + best[1])
         merges.append(best)
         for i in list(where[best]):
             word, n = parts[i], counts[i]
