@@ -32,10 +32,11 @@ std::string Pool::audit_block(BlockId block, int32_t references) const {
       return fmt::format("block {} is referenced, its parent {} is not", block, node.parent);
     }
   }
-  if (node.hash != hash_key(node.scope, node.parent, tokens_of(block))) {
+  const Key key = make_key(node.scope, node.parent, tokens_of(block));
+  if (node.hash != key.hash) {
     return fmt::format("block {} lies in the wrong bucket", block);
   }
-  if (find(node.hash, node.scope, node.parent, tokens_of(block)) != block) {
+  if (find(key) != block) {
     return fmt::format("block {} is not found under its own key", block);
   }
   return "";

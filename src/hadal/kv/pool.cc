@@ -12,8 +12,7 @@ Sequence::Sequence(Sequence&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr)),
       scope_(std::move(other.scope_)),
       blocks_(std::exchange(other.blocks_, {})),
-      in_tree_(std::exchange(other.in_tree_, 0)),
-      cached_positions_(std::exchange(other.cached_positions_, 0)) {}
+      in_tree_(std::exchange(other.in_tree_, 0)) {}
 
 Sequence& Sequence::operator=(Sequence&& other) noexcept {
   if (this == &other) return *this;
@@ -22,7 +21,6 @@ Sequence& Sequence::operator=(Sequence&& other) noexcept {
   scope_ = std::move(other.scope_);
   blocks_ = std::exchange(other.blocks_, {});
   in_tree_ = std::exchange(other.in_tree_, 0);
-  cached_positions_ = std::exchange(other.cached_positions_, 0);
   return *this;
 }
 
@@ -43,18 +41,33 @@ void Sequence::commit(std::span<const int32_t> tokens, int32_t positions) {
   const int32_t full = positions / pool.block_tokens_;
   HADAL_CHECK(full <= static_cast<int32_t>(blocks_.size()));
   for (; in_tree_ < full; ++in_tree_) {
-    const auto key = tokens.subspan(static_cast<size_t>(in_tree_) * pool.block_tokens_,
-                                    static_cast<size_t>(pool.block_tokens_));
-    const BlockId parent = in_tree_ == 0 ? Pool::kNone : blocks_[in_tree_ - 1];
-    const uint64_t hash = pool.hash_key(scope_, parent, key);
-    const BlockId equal = pool.find(hash, scope_, parent, key);
+    const Pool::Key key = pool.next_key(*this, tokens);
+    const BlockId equal = pool.find(key);
     if (equal == Pool::kNone) {
-      pool.insert(blocks_[in_tree_], hash, scope_, parent, key);
+      pool.insert(blocks_[in_tree_], key);
     } else {
       pool.reference(equal);
       pool.unreference(std::exchange(blocks_[in_tree_], equal));
     }
   }
+}
+
+int32_t Sequence::follow(std::span<const int32_t> tokens, int32_t positions_max) {
+  HADAL_CHECK(pool_ != nullptr && positions_max >= 0);
+  HADAL_CHECK(static_cast<size_t>(positions_max) <= tokens.size());
+  Pool& pool = *pool_;
+  const int32_t full = pool.prefix_cache_ ? positions_max / pool.block_tokens_ : 0;
+  for (; in_tree_ < full; ++in_tree_) {
+    const BlockId block = pool.find(pool.next_key(*this, tokens));
+    if (block == Pool::kNone) break;
+    pool.reference(block);
+    if (in_tree_ < static_cast<int32_t>(blocks_.size())) {
+      pool.unreference(std::exchange(blocks_[in_tree_], block));
+    } else {
+      blocks_.push_back(block);
+    }
+  }
+  return in_tree_ * pool.block_tokens_;
 }
 
 void Sequence::release() {
@@ -78,27 +91,15 @@ Pool::Pool(const PoolOptions& options)
 
 Sequence Pool::open(std::string_view scope, std::span<const int32_t> tokens,
                     int32_t positions_max) {
-  HADAL_CHECK(positions_max >= 0 && static_cast<size_t>(positions_max) <= tokens.size());
   Sequence sequence(*this, scope);
-  if (!prefix_cache_) return sequence;
-  BlockId parent = kNone;
-  for (int32_t begin = 0; begin <= positions_max - block_tokens_; begin += block_tokens_) {
-    const auto key = tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(block_tokens_));
-    const BlockId block = find(hash_key(scope, parent, key), scope, parent, key);
-    if (block == kNone) break;
-    reference(block);
-    sequence.blocks_.push_back(block);
-    parent = block;
-  }
-  sequence.in_tree_ = static_cast<int32_t>(sequence.blocks_.size());
-  sequence.cached_positions_ = sequence.in_tree_ * block_tokens_;
+  sequence.follow(tokens, positions_max);
   return sequence;
 }
 
 // Multiply and rotate over every token; quality matters for speed only, since find() compares the
 // tokens.
-uint64_t Pool::hash_key(std::string_view scope, BlockId parent,
-                        std::span<const int32_t> tokens) const {
+Pool::Key Pool::make_key(std::string_view scope, BlockId parent,
+                         std::span<const int32_t> tokens) const {
   uint64_t hash = 0x9E3779B97F4A7C15ull * static_cast<uint64_t>(parent + 2);
   const auto mix = [&hash](uint64_t value) {
     hash = std::rotl((hash ^ value) * 0xD6E8FEB86659FD93ull, 29);
@@ -107,36 +108,43 @@ uint64_t Pool::hash_key(std::string_view scope, BlockId parent,
     for (const char c : scope) mix(static_cast<unsigned char>(c));
   }
   for (const int32_t token : tokens) mix(static_cast<uint32_t>(token));
-  return hash ^ (hash >> 32);
+  return {scope, parent, tokens, hash ^ (hash >> 32)};
 }
 
-BlockId Pool::find(uint64_t hash, std::string_view scope, BlockId parent,
-                   std::span<const int32_t> tokens) const {
-  for (BlockId block = buckets_[hash & (buckets_.size() - 1)]; block != kNone;
+Pool::Key Pool::next_key(const Sequence& sequence, std::span<const int32_t> tokens) const {
+  const int32_t index = sequence.in_tree_;
+  const BlockId parent = index == 0 ? kNone : sequence.blocks_[index - 1];
+  return make_key(sequence.scope_, parent,
+                  tokens.subspan(static_cast<size_t>(index) * block_tokens_,
+                                 static_cast<size_t>(block_tokens_)));
+}
+
+BlockId Pool::find(const Key& key) const {
+  for (BlockId block = buckets_[key.hash & (buckets_.size() - 1)]; block != kNone;
        block = nodes_[block].bucket_next) {
     const Node& node = nodes_[block];
-    if (node.hash == hash && node.parent == parent && (parent != kNone || node.scope == scope) &&
-        std::ranges::equal(tokens_of(block), tokens)) {
+    if (node.hash == key.hash && node.parent == key.parent &&
+        (key.parent != kNone || node.scope == key.scope) &&
+        std::ranges::equal(tokens_of(block), key.tokens)) {
       return block;
     }
   }
   return kNone;
 }
 
-void Pool::insert(BlockId block, uint64_t hash, std::string_view scope, BlockId parent,
-                  std::span<const int32_t> tokens) {
+void Pool::insert(BlockId block, const Key& key) {
   Node& node = nodes_[block];
   HADAL_CHECK(!node.in_tree && node.references > 0 && node.children == 0);
   node.in_tree = true;
-  node.hash = hash;
-  node.parent = parent;
-  if (parent == kNone) {
-    node.scope = scope;
+  node.hash = key.hash;
+  node.parent = key.parent;
+  if (key.parent == kNone) {
+    node.scope = key.scope;
   } else {
-    ++nodes_[parent].children;
+    ++nodes_[key.parent].children;
   }
-  std::ranges::copy(tokens, tokens_.begin() + static_cast<size_t>(block) * block_tokens_);
-  BlockId& bucket = buckets_[hash & (buckets_.size() - 1)];
+  std::ranges::copy(key.tokens, tokens_.begin() + static_cast<size_t>(block) * block_tokens_);
+  BlockId& bucket = buckets_[key.hash & (buckets_.size() - 1)];
   node.bucket_next = std::exchange(bucket, block);
 }
 

@@ -50,8 +50,8 @@ class Sequence {
   ~Sequence() { release(); }
 
   std::span<const BlockId> blocks() const { return blocks_; }
-  // Positions the prefix tree had when the sequence was opened; a multiple of block_tokens.
-  int32_t cached_positions() const { return cached_positions_; }
+  // Leading positions whose blocks are in the prefix tree; a multiple of block_tokens.
+  int32_t positions_in_tree() const;
 
   // Grows the table to cover [0, positions). All or nothing: false leaves it as it was.
   [[nodiscard]] bool reserve(int32_t positions);
@@ -60,6 +60,11 @@ class Sequence {
   // same: a row does not depend on its batch), so the table may change here, and memory is shared
   // from now on.
   void commit(std::span<const int32_t> tokens, int32_t positions);
+  // Goes on along the prefix tree from positions_in_tree(), as far as it holds tokens[0,
+  // positions_max): what others computed since open() replaces reserved blocks that were not
+  // written yet. To be called only when exactly positions_in_tree() positions are computed. Returns
+  // the new positions_in_tree().
+  int32_t follow(std::span<const int32_t> tokens, int32_t positions_max);
   // Gives all blocks back; those in the prefix tree stay cached.
   void release();
 
@@ -71,7 +76,6 @@ class Sequence {
   std::string scope_;
   std::vector<BlockId> blocks_;
   int32_t in_tree_ = 0;  // blocks_[0, in_tree_) are nodes, each the parent of the next
-  int32_t cached_positions_ = 0;
 };
 
 class Pool {
@@ -87,6 +91,7 @@ class Pool {
 
   int32_t blocks() const { return static_cast<int32_t>(nodes_.size()); }
   int32_t block_tokens() const { return block_tokens_; }
+  bool prefix_cache() const { return prefix_cache_; }
   int32_t free_blocks() const { return static_cast<int32_t>(free_.size()); }
   int32_t cached_blocks() const { return cached_; }
   int32_t referenced_blocks() const { return blocks() - free_blocks() - cached_blocks(); }
@@ -116,11 +121,17 @@ class Pool {
     std::string scope;  // of a first block; else empty
   };
 
-  uint64_t hash_key(std::string_view scope, BlockId parent, std::span<const int32_t> tokens) const;
-  BlockId find(uint64_t hash, std::string_view scope, BlockId parent,
-               std::span<const int32_t> tokens) const;
-  void insert(BlockId block, uint64_t hash, std::string_view scope, BlockId parent,
-              std::span<const int32_t> tokens);
+  struct Key {
+    std::string_view scope;
+    BlockId parent = kNone;
+    std::span<const int32_t> tokens;  // [block_tokens]
+    uint64_t hash = 0;
+  };
+  Key make_key(std::string_view scope, BlockId parent, std::span<const int32_t> tokens) const;
+  // The key of a sequence's first block outside the tree, which must be full.
+  Key next_key(const Sequence& sequence, std::span<const int32_t> tokens) const;
+  BlockId find(const Key& key) const;
+  void insert(BlockId block, const Key& key);
   void erase(BlockId block);
   BlockId take();
   void reference(BlockId block);
@@ -144,5 +155,9 @@ class Pool {
   BlockId youngest_ = kNone;
   int32_t cached_ = 0;
 };
+
+inline int32_t Sequence::positions_in_tree() const {
+  return pool_ == nullptr ? 0 : in_tree_ * pool_->block_tokens();
+}
 
 }  // namespace hadal::kv

@@ -42,23 +42,23 @@ TEST(Pool, SharesFullBlocksOfEqualPrefixesOnly) {
   Pool pool({.blocks = 16, .block_tokens = 4});
   const Tokens tokens = iota(10);
   Sequence first = pool.open("", tokens, 9);
-  EXPECT_EQ(first.cached_positions(), 0);
+  EXPECT_EQ(first.positions_in_tree(), 0);
   ASSERT_TRUE(first.reserve(10));
   first.commit(tokens, 10);
 
   Sequence second = pool.open("", tokens, 9);  // while the first still runs
-  EXPECT_EQ(second.cached_positions(), 8);
+  EXPECT_EQ(second.positions_in_tree(), 8);
   EXPECT_THAT(second.blocks(), testing::ElementsAre(first.blocks()[0], first.blocks()[1]));
   EXPECT_EQ(pool.referenced_blocks(), 3);
 
   Tokens other = tokens;
   other[5] = 99;
-  EXPECT_EQ(pool.open("", other, 9).cached_positions(), 4);
+  EXPECT_EQ(pool.open("", other, 9).positions_in_tree(), 4);
   other[0] = 99;
-  EXPECT_EQ(pool.open("", other, 9).cached_positions(), 0);
-  EXPECT_EQ(pool.open("another tenant", tokens, 9).cached_positions(), 0);
+  EXPECT_EQ(pool.open("", other, 9).positions_in_tree(), 0);
+  EXPECT_EQ(pool.open("another tenant", tokens, 9).positions_in_tree(), 0);
   // Equal tokens behind another parent are another block.
-  EXPECT_EQ(pool.open("", iota(4, 4), 4).cached_positions(), 0);
+  EXPECT_EQ(pool.open("", iota(4, 4), 4).positions_in_tree(), 0);
 }
 
 TEST(Pool, LeavesTheLastTokenToBeComputed) {
@@ -70,8 +70,8 @@ TEST(Pool, LeavesTheLastTokenToBeComputed) {
     first.commit(tokens, 8);
   }
   EXPECT_EQ(pool.cached_blocks(), 2);
-  EXPECT_EQ(pool.open("", tokens, 7).cached_positions(), 4);
-  EXPECT_EQ(pool.open("", tokens, 8).cached_positions(), 8);
+  EXPECT_EQ(pool.open("", tokens, 7).positions_in_tree(), 4);
+  EXPECT_EQ(pool.open("", tokens, 8).positions_in_tree(), 8);
 }
 
 TEST(Pool, ExchangesABlockThatAnotherComputedMeanwhile) {
@@ -92,6 +92,24 @@ TEST(Pool, ExchangesABlockThatAnotherComputedMeanwhile) {
   EXPECT_EQ(pool.audit(all), "");
 }
 
+TEST(Pool, FollowsWhatAnotherComputesMeanwhile) {
+  Pool pool({.blocks = 8, .block_tokens = 4});
+  const Tokens tokens = iota(13);
+  Sequence a = pool.open("", tokens, 12);
+  Sequence b = pool.open("", tokens, 12);
+  ASSERT_TRUE(a.reserve(13));
+  ASSERT_TRUE(b.reserve(13));
+  EXPECT_EQ(b.follow(tokens, 12), 0);
+  a.commit(tokens, 9);
+  EXPECT_EQ(b.follow(tokens, 12), 8);
+  EXPECT_EQ(b.blocks()[1], a.blocks()[1]);
+  EXPECT_NE(b.blocks()[2], a.blocks()[2]);
+  EXPECT_EQ(b.blocks().size(), 4u);
+  EXPECT_EQ(pool.referenced_blocks(), 6);
+  const Sequence* all[] = {&a, &b};
+  EXPECT_EQ(pool.audit(all), "");
+}
+
 TEST(Pool, EvictsTheOldestLeafFirst) {
   Pool pool({.blocks = 4, .block_tokens = 2});
   const Tokens old_tokens = iota(4), new_tokens = iota(4, 100);
@@ -103,11 +121,11 @@ TEST(Pool, EvictsTheOldestLeafFirst) {
   EXPECT_EQ(pool.cached_blocks(), 4);
   Sequence taker = pool.open("", {}, 0);
   ASSERT_TRUE(taker.reserve(2));
-  EXPECT_EQ(pool.open("", old_tokens, 4).cached_positions(), 2);
-  EXPECT_EQ(pool.open("", new_tokens, 4).cached_positions(), 4);
+  EXPECT_EQ(pool.open("", old_tokens, 4).positions_in_tree(), 2);
+  EXPECT_EQ(pool.open("", new_tokens, 4).positions_in_tree(), 4);
   ASSERT_TRUE(taker.reserve(4));
-  EXPECT_EQ(pool.open("", old_tokens, 4).cached_positions(), 0);
-  EXPECT_EQ(pool.open("", new_tokens, 4).cached_positions(), 4);
+  EXPECT_EQ(pool.open("", old_tokens, 4).positions_in_tree(), 0);
+  EXPECT_EQ(pool.open("", new_tokens, 4).positions_in_tree(), 4);
 }
 
 TEST(Pool, WithoutPrefixCacheNothingIsFound) {
@@ -116,7 +134,7 @@ TEST(Pool, WithoutPrefixCacheNothingIsFound) {
   Sequence first = pool.open("", tokens, 4);
   ASSERT_TRUE(first.reserve(4));
   first.commit(tokens, 4);
-  EXPECT_EQ(pool.open("", tokens, 4).cached_positions(), 0);
+  EXPECT_EQ(pool.open("", tokens, 4).positions_in_tree(), 0);
   first.release();
   EXPECT_EQ(pool.free_blocks(), 4);
 }
@@ -136,15 +154,24 @@ class Oracle {
 
   Table open(const std::string& scope, const Tokens& tokens, int32_t positions_max) {
     Table table{scope, {}, 0};
-    for (int32_t end = block_tokens_; end <= positions_max; end += block_tokens_) {
-      Key key{scope, Tokens(tokens.begin(), tokens.begin() + end)};
+    follow(table, tokens, positions_max);
+    return table;
+  }
+  void follow(Table& table, const Tokens& tokens, int32_t positions_max) {
+    for (; (table.in_tree + 1) * block_tokens_ <= static_cast<size_t>(positions_max);
+         ++table.in_tree) {
+      Key key{table.scope,
+              Tokens(tokens.begin(), tokens.begin() + (table.in_tree + 1) * block_tokens_)};
       const auto found = tree_.find(key);
       if (found == tree_.end()) break;
       ++found->second.references;
-      table.blocks.emplace_back(std::move(key));
+      if (table.in_tree < table.blocks.size()) {
+        table.blocks[table.in_tree] = std::move(key);
+        ++free_;
+      } else {
+        table.blocks.emplace_back(std::move(key));
+      }
     }
-    table.in_tree = table.blocks.size();
-    return table;
   }
   bool reserve(Table& table, int32_t positions) {
     const size_t wanted = (positions + block_tokens_ - 1) / block_tokens_;
@@ -264,7 +291,7 @@ class Simulation {
     const int32_t limit = static_cast<int32_t>(live.tokens.size()) - below(2);
     live.sequence = pool_.open(live.scope, live.tokens, limit);
     live.table = oracle_.open(live.scope, live.tokens, limit);
-    live.computed = live.sequence.cached_positions();
+    live.computed = live.sequence.positions_in_tree();
     ASSERT_EQ(live.sequence.blocks().size(), live.table.blocks.size());
     live_.push_back(std::move(live));
   }
@@ -276,6 +303,10 @@ class Simulation {
     const bool done = live.sequence.reserve(target);
     ASSERT_EQ(done, oracle_.reserve(live.table, target));
     if (!done) return;
+    if (live.computed == live.sequence.positions_in_tree() && below(2) == 0) {
+      live.computed = live.sequence.follow(live.tokens, target);
+      oracle_.follow(live.table, live.tokens, target);
+    }
     for (; live.computed < target; ++live.computed)
       slot(live, live.computed) = content(live, live.computed);
     live.sequence.commit(live.tokens, live.computed);

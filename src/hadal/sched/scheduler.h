@@ -1,0 +1,144 @@
+// Continuous batching as a state machine without tensors, threads or clock reads: what the next
+// step of the model should run, given who waits and which blocks are free. The engine runs its
+// plans; a simulation or a planner runs them against invented time.
+//
+// One round:
+//   plan = step(now)      what to run; blocks for every row are in the sequences' tables
+//   (the model runs)
+//   advance()             the plan's rows are in the cache; full blocks become shareable
+//   append() / remove()   for each segment with logits: its next token, or its end
+//
+// A sequence has one counter, `computed`: positions in the cache. What it lacks, tokens.size() -
+// computed, is what it wants to run. A prompt lacks many rows, a generating sequence one (several,
+// when tokens were guessed); after a pre-emption it lacks all that the prefix tree lost. So there
+// is one path for prompts, generation and recomputation.
+//
+// Rules, in the order in which they win:
+// 1. A sequence that lacks one row (it generates) runs in every step.
+// 2. Prompt rows fill the step up to step_rows_max, and up to prefill_rows_with_decode while
+// somebody
+//    generates, so that a long prompt delays the others' tokens by a bounded amount. The first
+//    prompt in order has at least half of these rows, so it ends; the others share the rest, of one
+//    priority the one with the fewest rows left first, so a short prompt does not wait behind a
+//    long one.
+// 3. Admission is in order: priority (lower first), then arrival. A sequence is admitted when
+// blocks for
+//    all of its tokens can be had at once, beside one spare block for each running sequence; nobody
+//    overtakes the first that does not fit, so a large request is not starved by small ones.
+// 4. When a generating sequence needs a block and there is none, the last running one in order is
+//    pre-empted: it gives back all blocks and waits at its old place in the order. The first in
+//    order is never pre-empted and any sequence alone fits the pool, so the first always moves: no
+//    deadlock.
+// 5. A request that waited for `patience` counts as more urgent than every priority until it ends,
+// so a
+//    stream of urgent requests cannot starve the rest for ever.
+//
+// Threads: one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "hadal/base/clock.h"
+#include "hadal/base/result.h"
+#include "hadal/kv/pool.h"
+
+namespace hadal::sched {
+
+struct SchedulerOptions {
+  int32_t context = 0;  // tokens of a sequence, prompt and answer
+  int32_t running_max = 64;
+  int32_t queue_max = 1024;               // waiting for their first admission
+  int32_t step_rows_max = 512;            // >= running_max
+  int32_t prefill_rows_with_decode = 64;  // >= 1
+  int32_t step_logits_max = 64;           // rows of a step whose logits are wanted; >= running_max
+  Nanos patience = std::chrono::minutes(2);  // 0: priorities are strict
+};
+
+// A request, as far as scheduling goes.
+struct Submission {
+  uint64_t id = 0;              // of the caller, unique among the living
+  std::vector<int32_t> tokens;  // the prompt, at least one
+  int32_t tokens_max = 0;       // prompt and answer together; > tokens.size()
+  int32_t priority = 0;         // lower first
+  std::string scope{};          // of the prefix cache
+  bool prompt_logits = false;   // logits of every prompt row: no prefix from the cache then
+};
+
+// Rows [first_position, first_position + rows) of one sequence. The logits of the last `logits` of
+// them are wanted; if `samples`, the last row's give the next token.
+struct Segment {
+  uint64_t id = 0;
+  int32_t first_position = 0;
+  int32_t rows = 0;
+  int32_t logits = 0;
+  bool samples = false;
+  int32_t reused = 0;  // positions taken from the prefix cache since the sequence was admitted
+  // Valid until the next change of the scheduler: all tokens, and blocks that cover the rows.
+  std::span<const int32_t> tokens{};
+  std::span<const kv::BlockId> blocks{};
+};
+
+struct Plan {
+  std::vector<Segment> segments;
+  int32_t rows = 0;
+  int32_t logits = 0;
+  int32_t prompt_rows = 0;  // of sequences that lacked more than one row
+  int32_t preempted = 0;    // sequences that lost their blocks to make this plan
+};
+
+class Scheduler {
+ public:
+  // `pool` must outlive the scheduler.
+  Scheduler(const SchedulerOptions& options, kv::Pool& pool);
+  ~Scheduler();
+
+  // kExhausted: the queue is full. kTooLarge: the request could not even run alone.
+  Status submit(Submission submission, Nanos now);
+
+  // The next step; empty when nothing can run, which is when nothing runs or waits.
+  const Plan& step(Nanos now);
+  void advance();
+  void append(uint64_t id, int32_t token);
+  // Ends a sequence, running or waiting; its blocks are free at once. False: not here.
+  bool remove(uint64_t id);
+
+  int32_t running() const { return static_cast<int32_t>(running_.size()); }
+  int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
+  // Waiting for their first admission: what queue_max bounds.
+  int32_t queued() const { return queued_; }
+  bool idle() const { return running_.empty() && waiting_.empty(); }
+
+  // For tests: "" or the first broken promise, the pool's audit included.
+  std::string audit() const;
+
+ private:
+  struct Entry;
+  static bool before(const Entry* left, const Entry* right);
+  void age(Nanos now);
+  void admit();
+  bool try_admit(Entry& entry);
+  void plan_decode();
+  bool reserve_or_preempt(Entry& entry);
+  void preempt(Entry& entry);
+  void plan_prefill();
+  void order_prefills();
+  bool waits_for_another(size_t index) const;
+  void add_segment(Entry& entry, int32_t rows);
+
+  SchedulerOptions options_;
+  kv::Pool& pool_;
+  uint64_t arrivals_ = 0;
+  int32_t queued_ = 0;
+  std::unordered_map<uint64_t, std::unique_ptr<Entry>> entries_;
+  std::vector<Entry*> running_;   // in order of before()
+  std::vector<Entry*> waiting_;   // in order of before()
+  std::vector<Entry*> prefills_;  // of this step
+  Plan plan_;
+};
+
+}  // namespace hadal::sched
