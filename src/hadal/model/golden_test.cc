@@ -84,7 +84,7 @@ class Golden : public testing::TestWithParam<std::tuple<std::string, std::string
     if (!std::filesystem::exists(folder_)) {
       GTEST_SKIP() << "no golden data: ../shared/golden is absent";
     }
-    auto backend = make_cpu_backend(std::get<1>(GetParam()), cpu_features(), pool_);
+    auto backend = kernels::make_cpu_backend(std::get<1>(GetParam()), cpu_features(), pool_);
     if (!backend) GTEST_SKIP() << backend.error().what;
     backend_ = std::move(*backend);
   }
