@@ -23,8 +23,25 @@ namespace {
 // and
 //   U+3000 to U+3002) leave it out. llama.cpp replaces such spaces before it matches, so there they
 //   end a run; GGUF files are read by that convention.
-#define WS \
-  R"(\x{09}-\x{0d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})"
+// Contents of bracket classes. White_Space; then Letter, Mark, Number, Punctuation and Symbol,
+// which for PCRE2 10.42 are those of Unicode 14: what 15.0 and 15.1 added stands beside them,
+// because the models' own tokenizers and llama.cpp have it.
+#define WS                                                                              \
+  R"(\x{09}-\x{0d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f})" \
+  R"(\x{205f}\x{3000})"
+#define LETTER                                                                                   \
+  R"(\p{L}\x{11240}\x{11f02}\x{11f04}-\x{11f10}\x{11f12}-\x{11f33}\x{1342f}\x{13441}-\x{13446})" \
+  R"(\x{1b132}\x{1b155}\x{1df25}-\x{1df2a}\x{1e030}-\x{1e06d}\x{1e4d0}-\x{1e4eb}\x{2b739})"      \
+  R"(\x{2ebf0}-\x{2ee5d}\x{31350}-\x{323af}\x{1123f})"
+#define MARK                                                                                         \
+  R"(\p{M}\x{cf3}\x{ece}\x{10efd}-\x{10eff}\x{11241}\x{11f00}\x{11f01}\x{11f03}\x{11f34}-\x{11f3a})" \
+  R"(\x{11f3e}-\x{11f42}\x{13440}\x{13447}-\x{13455}\x{1e08f}\x{1e4ec}-\x{1e4ef})"
+#define NUMBER R"(\p{N}\x{11f50}-\x{11f59}\x{1d2c0}-\x{1d2d3}\x{1e4f0}-\x{1e4f9})"
+#define PUNCTUATION R"(\p{P}\x{11b00}-\x{11b09}\x{11f43}-\x{11f4f})"
+#define SYMBOL                                                                                       \
+  R"(\p{S}\x{2ffc}-\x{2fff}\x{31ef}\x{1f6dc}\x{1f774}-\x{1f776}\x{1f77b}-\x{1f77f}\x{1f7d9})"        \
+  R"(\x{1fa75}-\x{1fa77}\x{1fa87}\x{1fa88}\x{1faad}-\x{1faaf}\x{1fabb}-\x{1fabd}\x{1fabf}\x{1face})" \
+  R"(\x{1facf}\x{1fada}\x{1fadb}\x{1fae8}\x{1faf7}\x{1faf8})"
 
 constexpr const char* kDeepseekLlm[] = {
     "[\\r\\n]",
@@ -54,35 +71,51 @@ constexpr const char* kDeepseekLlm[] = {
     "(?<![" WS "])[" WS "]++$",
     R"([\x{0800}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e})"
     R"(\x{2060}-\x{2fff}\x{3001}-\x{9fa5}\x{ac00}-\x{d7ff}]+)",
-    "\\p{N}+",
+    "[" NUMBER "]+",
 };
 
 constexpr const char* kDeepseekCoder[] = {
     "[\\r\\n]",
-    "[" WS "]?\\p{L}+",
-    "[" WS "]?\\p{P}+",
+    "[" WS "]?[" LETTER "]+",
+    "[" WS "]?[" PUNCTUATION "]+",
     R"([\x{0800}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e})"
     R"(\x{2060}-\x{2fff}\x{3001}-\x{9fa5}\x{ac00}-\x{d7ff}]+)",
-    "\\p{N}",
+    "[" NUMBER "]",
 };
+
+// The end that DeepSeek-V3, Qwen2 and Llama-3 share: lines, then spaces, the last of which stays
+// with the word that follows.
+#define LINES_AND_SPACES "[" WS "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS "]+"
 
 constexpr const char* kDeepseekV3[] = {
-    "\\p{N}{1,3}",
+    "[" NUMBER "]{1,3}",
     R"([\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)",
-    R"([!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|)"
-    "[" WS "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS "]+",
+    R"([!-/:-@\[-`{-~][A-Za-z]+|[^\r\n)" LETTER PUNCTUATION SYMBOL "]?[" LETTER MARK
+    "]+|"
+    " ?[" PUNCTUATION SYMBOL "]+[\\r\\n]*|" LINES_AND_SPACES,
 };
 
+#define CONTRACTIONS "'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|"
+
 constexpr const char* kQwen2[] = {
-    R"('(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
-    " ?[^" WS R"(\p{L}\p{N}]+[\r\n]*|[)" WS "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS "]+",
+    CONTRACTIONS R"([^\r\n)" LETTER NUMBER "]?[" LETTER "]+|[" NUMBER
+                 "]|"
+                 " ?[^" WS LETTER NUMBER "]+[\\r\\n]*|" LINES_AND_SPACES,
 };
 
 constexpr const char* kLlamaBpe[] = {
-    R"('(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
-    " ?[^" WS R"(\p{L}\p{N}]+[\r\n]*|[)" WS "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS "]+",
+    CONTRACTIONS R"([^\r\n)" LETTER NUMBER "]?[" LETTER "]+|[" NUMBER
+                 "]{1,3}|"
+                 " ?[^" WS LETTER NUMBER "]+[\\r\\n]*|" LINES_AND_SPACES,
 };
 
+#undef CONTRACTIONS
+#undef LINES_AND_SPACES
+#undef SYMBOL
+#undef PUNCTUATION
+#undef NUMBER
+#undef MARK
+#undef LETTER
 #undef WS
 
 std::span<const char* const> expressions(PreTokenizer kind) {
