@@ -1,0 +1,311 @@
+#include "hadal/kernels/cpu/attention_core.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "hadal/base/check.h"
+
+namespace hadal::kernels::cpu {
+namespace {
+
+// Tiles that share each conversion of a span of keys: at DeepSeek's 576 + 512 floats a query, as
+// many as fit the second-level cache.
+constexpr int kTilesMax = 8;
+constexpr int64_t kLineBytes = 64;
+// Memory for chunks that are computed apart and merged afterwards.
+constexpr int64_t kPartialFloatsMax = int64_t{16} << 20;
+
+// Queries [first, first + count) of one group of one segment, counted [row][head].
+struct Task {
+  const Segment* segment;
+  int32_t group;
+  int64_t first, count;
+
+  int tiles() const { return static_cast<int>((count + kTileLanes - 1) / kTileLanes); }
+  int lanes(int tile) const {
+    return static_cast<int>(std::min<int64_t>(kTileLanes, count - int64_t{tile} * kTileLanes));
+  }
+};
+
+// What one chunk of positions, or all up to one, gave the tiles of a task.
+struct Partial {
+  TileState* states;  // [tiles]
+  float* contexts;    // [tiles][16][padded_width(values.width)]
+};
+
+class Attention {
+ public:
+  Attention(CpuContext& context, const AttendArgs& args)
+      : context_(context), args_(args), kernels_(attention_kernels(context.isa)) {
+    HADAL_CHECK(args.keys.width == args.query.width + args.query_tail.width);
+    HADAL_CHECK(args.out.width == args.values.width);
+  }
+
+  void run() {
+    make_tasks();
+    const auto tasks = static_cast<int64_t>(tasks_.size());
+    if (tasks < 4 * context_.pool.threads() && split()) return;
+    context_.pool.parallel_for(static_cast<size_t>(tasks), 1,
+                               [&](size_t begin, size_t end, int thread) {
+                                 for (size_t i = begin; i < end; ++i) whole(tasks_[i], thread);
+                               });
+  }
+
+ private:
+  int64_t position(const Task& task, int64_t query) const {
+    return task.segment->position + query / args_.heads;
+  }
+  // Positions that the last query of the task sees.
+  int64_t visible(const Task& task) const {
+    return position(task, task.first + task.count - 1) + 1;
+  }
+  int64_t chunks(const Task& task) const {
+    return (visible(task) + kChunkTokens - 1) / kChunkTokens;
+  }
+  int64_t context_floats(int tiles) const {
+    return int64_t{tiles} * kTileLanes * padded_width(args_.values.width);
+  }
+  Partial take_partial(Scratch& scratch, int tiles) const {
+    return {scratch.take<TileState>(tiles), scratch.take<float>(context_floats(tiles))};
+  }
+
+  // Calls visit(segment, first query, end) for what the segments have in the rows asked for.
+  template <class Visit>
+  void each_segment(Visit visit) const {
+    for (const Segment& segment : args_.segments) {
+      const int64_t begin = std::max<int64_t>(args_.row_begin - segment.first_row, 0);
+      const int64_t end = std::min<int64_t>(args_.row_end - segment.first_row, segment.rows);
+      if (begin < end) visit(segment, begin * args_.heads, end * args_.heads);
+    }
+  }
+
+  void make_tasks() {
+    int64_t tiles = 0;
+    each_segment([&](const Segment&, int64_t first, int64_t end) {
+      tiles += (end - first + kTileLanes - 1) / kTileLanes * args_.groups;
+    });
+    const int64_t share = tiles / (4 * context_.pool.threads());
+    const int64_t size = std::clamp<int64_t>(share, 1, kTilesMax) * kTileLanes;
+    each_segment([&](const Segment& segment, int64_t first, int64_t end) {
+      for (int32_t group = 0; group < args_.groups; ++group) {
+        for (int64_t i = first; i < end; i += size) {
+          tasks_.push_back({&segment, group, i, std::min(size, end - i)});
+        }
+      }
+    });
+  }
+
+  // Too few tasks for the threads: chunks become tasks too. False where that would not help.
+  bool split() {
+    Scratch::Frame frame(context_.shared);
+    struct Piece {
+      const Task* task;
+      int64_t chunk;
+      Partial partial;
+    };
+    int64_t floats = 0;
+    int64_t longest = 0;
+    for (const Task& task : tasks_) {
+      floats += chunks(task) * context_floats(task.tiles());
+      longest = std::max(longest, chunks(task));
+    }
+    if (longest < 2 || floats > kPartialFloatsMax) return false;
+    std::vector<Piece> pieces;
+    for (const Task& task : tasks_) {
+      for (int64_t c = 0; c < chunks(task); ++c) {
+        pieces.push_back({&task, c, take_partial(context_.shared, task.tiles())});
+      }
+    }
+    context_.pool.parallel_for(pieces.size(), 1, [&](size_t begin, size_t end, int thread) {
+      for (size_t i = begin; i < end; ++i) {
+        Scratch::Frame inner(context_.scratch[thread]);
+        const float* queries = pack(*pieces[i].task, thread);
+        chunk(*pieces[i].task, pieces[i].chunk, queries, thread, pieces[i].partial);
+      }
+    });
+    // A task's pieces follow one another; the first takes in the others.
+    for (size_t i = 0; i < pieces.size();) {
+      const Task& task = *pieces[i].task;
+      const Partial total = pieces[i].partial;
+      for (++i; i < pieces.size() && pieces[i].task == &task; ++i) {
+        merge(task, total, pieces[i].partial);
+      }
+      finish(task, total);
+    }
+    return true;
+  }
+
+  void whole(const Task& task, int thread) {
+    Scratch& scratch = context_.scratch[thread];
+    Scratch::Frame frame(scratch);
+    const float* queries = pack(task, thread);
+    const Partial total = take_partial(scratch, task.tiles());
+    chunk(task, 0, queries, thread, total);
+    if (chunks(task) > 1) {
+      const Partial later = take_partial(scratch, task.tiles());
+      for (int64_t c = 1; c < chunks(task); ++c) {
+        chunk(task, c, queries, thread, later);
+        merge(task, total, later);
+      }
+    }
+    finish(task, total);
+  }
+
+  // Row and head of the batch for a query of the task.
+  int64_t row(const Task& task, int64_t query) const {
+    return task.segment->first_row + query / args_.heads;
+  }
+  int64_t head(const Task& task, int64_t query) const {
+    return int64_t{task.group} * args_.heads + query % args_.heads;
+  }
+
+  const float* pack(const Task& task, int thread) {
+    const int64_t width = args_.keys.width;
+    auto* queries =
+        context_.scratch[thread].take<float>(task.tiles() * width * int64_t{kTileLanes});
+    for (int tile = 0; tile < task.tiles(); ++tile) {
+      const float* heads[kTileLanes] = {};
+      const float* tails[kTileLanes] = {};
+      for (int lane = 0; lane < task.lanes(tile); ++lane) {
+        const int64_t query = task.first + int64_t{tile} * kTileLanes + lane;
+        heads[lane] = args_.query.at(row(task, query), head(task, query));
+        tails[lane] = args_.query_tail.at(row(task, query), head(task, query));
+      }
+      float* target = queries + tile * width * kTileLanes;
+      kernels_.pack_queries(heads, args_.query.width, target);
+      kernels_.pack_queries(tails, args_.query_tail.width, target + args_.query.width * kTileLanes);
+    }
+    return queries;
+  }
+
+  // Rows [begin, end) of the segment in f32, while the rows of the next span are called from
+  // memory: a group's part of a row is too short for the processor to foresee the next.
+  void load_rows(const Task& task, const CacheColumns& columns, int64_t begin, int64_t end,
+                 float* target) const {
+    const CachePages& pages = *columns.pages;
+    const auto bytes_of = [&](int64_t elements) {
+      return static_cast<int64_t>(row_bytes(pages.dtype, static_cast<uint64_t>(elements)));
+    };
+    const int64_t offset = bytes_of(task.group * columns.width);
+    const int64_t bytes = bytes_of(columns.width);
+    const int64_t positions = visible(task);
+    for (int64_t p = begin; p < end; ++p, target += padded_width(columns.width)) {
+      if (p + kSpanTokens < positions) {
+        const std::byte* ahead = cache_row(pages, *task.segment, p + kSpanTokens) + offset;
+        for (int64_t b = 0; b < bytes; b += kLineBytes) __builtin_prefetch(ahead + b);
+      }
+      kernels_.load_row(pages.dtype, cache_row(pages, *task.segment, p) + offset, columns.width,
+                        target);
+    }
+  }
+
+  // Chunk `index` of the positions, as seen by every tile of the task.
+  void chunk(const Task& task, int64_t index, const float* queries, int thread,
+             const Partial& result) {
+    Scratch& scratch = context_.scratch[thread];
+    Scratch::Frame frame(scratch);
+    const int tiles = task.tiles();
+    const int64_t key_stride = padded_width(args_.keys.width);
+    const int64_t value_stride = padded_width(args_.values.width);
+    const bool apart = args_.values.pages != nullptr;
+    auto* keys = scratch.take<float>(kSpanTokens * key_stride);
+    auto* values = apart ? scratch.take<float>(kSpanTokens * value_stride) : keys;
+    auto* scores = scratch.take<float>(int64_t{tiles} * kSpanTokens * kTileLanes);
+    // The last span may be short, and whole blocks of tokens are scored.
+    std::fill_n(keys, kSpanTokens * key_stride, 0.0f);
+    std::fill_n(result.contexts, context_floats(tiles), 0.0f);
+    for (int tile = 0; tile < tiles; ++tile) {
+      std::fill_n(result.states[tile].greatest, kTileLanes, -INFINITY);
+      std::fill_n(result.states[tile].sum, kTileLanes, 0.0f);
+    }
+    const int64_t end = std::min((index + 1) * kChunkTokens, visible(task));
+    for (int64_t begin = index * kChunkTokens; begin < end; begin += kSpanTokens) {
+      const int64_t span_end = std::min(end, begin + kSpanTokens);
+      load_rows(task, args_.keys, begin, span_end, keys);
+      if (apart) load_rows(task, args_.values, begin, span_end, values);
+      kernels_.score(queries, tiles, args_.keys.width, keys, key_stride,
+                     static_cast<int>(span_end - begin), scores);
+      for (int tile = 0; tile < tiles; ++tile) {
+        advance(task, tile, begin, scores + int64_t{tile} * kSpanTokens * kTileLanes, values,
+                apart ? value_stride : key_stride, result);
+      }
+    }
+  }
+
+  // One tile takes in the span that begins at `begin`.
+  void advance(const Task& task, int tile, int64_t begin, float* scores, const float* values,
+               int64_t value_stride, const Partial& result) const {
+    alignas(64) float visible[kTileLanes] = {};
+    alignas(64) float shrink[kTileLanes];
+    const int lanes = task.lanes(tile);
+    int64_t tokens = 0;
+    for (int lane = 0; lane < lanes; ++lane) {
+      const int64_t last = position(task, task.first + int64_t{tile} * kTileLanes + lane);
+      const int64_t seen = std::clamp<int64_t>(last + 1 - begin, 0, kSpanTokens);
+      visible[lane] = static_cast<float>(seen);
+      tokens = std::max(tokens, seen);
+    }
+    if (tokens == 0) return;
+    const auto count = static_cast<int>(tokens);
+    kernels_.soften(scores, count, visible, args_.scale, result.states[tile], shrink);
+    kernels_.accumulate(scores, count, lanes, shrink, values, value_stride, args_.values.width,
+                        result.contexts + context_floats(tile), padded_width(args_.values.width));
+  }
+
+  void merge(const Task& task, const Partial& total, const Partial& later) const {
+    for (int tile = 0; tile < task.tiles(); ++tile) {
+      kernels_.merge(total.states[tile], total.contexts + context_floats(tile), later.states[tile],
+                     later.contexts + context_floats(tile), task.lanes(tile), args_.values.width);
+    }
+  }
+
+  void finish(const Task& task, const Partial& total) const {
+    for (int tile = 0; tile < task.tiles(); ++tile) {
+      float* rows[kTileLanes] = {};
+      for (int lane = 0; lane < task.lanes(tile); ++lane) {
+        const int64_t query = task.first + int64_t{tile} * kTileLanes + lane;
+        rows[lane] = args_.out.at(row(task, query), head(task, query));
+      }
+      kernels_.finish(total.states[tile], total.contexts + context_floats(tile), task.lanes(tile),
+                      args_.values.width, rows);
+    }
+  }
+
+  CpuContext& context_;
+  const AttendArgs& args_;
+  const AttentionKernels& kernels_;
+  std::vector<Task> tasks_;
+};
+
+}  // namespace
+
+void attend(CpuContext& context, const AttendArgs& args) { Attention(context, args).run(); }
+
+std::byte* cache_row(const CachePages& pages, const Segment& segment, int64_t position) {
+  const int64_t page = position / pages.page_tokens;
+  HADAL_CHECK(page < static_cast<int64_t>(segment.blocks.size()));
+  const int64_t slot = position % pages.page_tokens;
+  const int64_t row = static_cast<int64_t>(segment.blocks[page]) * pages.page_tokens + slot;
+  return pages.data + row * row_bytes(pages.dtype, pages.width);
+}
+
+void rotate(const RopeRows& rope, int64_t row, float* x) {
+  const int64_t pairs = rope.dims / 2;
+  const float* cos = rope.cos + row * pairs;
+  const float* sin = rope.sin + row * pairs;
+  const int64_t step = rope.style == RopeStyle::kInterleaved ? 2 : 1;
+  const int64_t other = rope.style == RopeStyle::kInterleaved ? 1 : pairs;
+  for (int64_t j = 0; j < pairs; ++j) {
+    const float a = x[step * j];
+    const float b = x[step * j + other];
+    x[step * j] = a * cos[j] - b * sin[j];
+    x[step * j + other] = a * sin[j] + b * cos[j];
+  }
+}
+
+const AttentionKernels& attention_kernels(Isa isa) {
+  return isa == Isa::kAvx512 ? avx512::attention_kernels() : avx2::attention_kernels();
+}
+
+}  // namespace hadal::kernels::cpu

@@ -1,0 +1,72 @@
+// The inner loops of attention, compiled once per instruction set. Shapes are in tiles: 16 queries
+// that share one stream of keys stand side by side, one in each lane, so that scores, maxima and
+// sums need no horizontal steps and lanes never meet: what a lane computes is independent of its
+// neighbours.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "hadal/kernels/cpu/matmul.h"
+#include "hadal/tensor/dtype.h"
+
+namespace hadal::kernels::cpu {
+
+inline constexpr int kTileLanes = 16;
+// Positions that are converted, scored and accumulated together. The online softmax advances by
+// spans counted from position 0, whatever the size of a cache page.
+inline constexpr int kSpanTokens = 32;
+
+// Rows in f32 are padded so that kernels may read and write whole vectors.
+constexpr int64_t padded_width(int64_t width) {
+  return (width + kTileLanes - 1) / kTileLanes * kTileLanes;
+}
+
+// Running softmax of one tile: the greatest score so far, and the sum of exp(score - greatest).
+struct alignas(64) TileState {
+  float greatest[kTileLanes];
+  float sum[kTileLanes];
+};
+
+struct AttentionKernels {
+  // target[0, padded_width(count)) = values of a cache row; what lies past `count` is zero.
+  void (*load_row)(DType dtype, const std::byte* source, int64_t count, float* target);
+  // The inverse, rounded to nearest even. Writes exactly `count` elements.
+  void (*store_row)(DType dtype, const float* source, int64_t count, std::byte* target);
+  // tile[d][lane] = rows[lane][d] for d in [0, count); lanes whose row is null become zero.
+  void (*pack_queries)(const float* const* rows, int64_t count, float* tile);
+
+  // scores[tile][t][lane] = sum over d, ascending, of queries[tile][d][lane] * keys[t][d].
+  // queries: [tiles][width][16]; keys: [kSpanTokens][key_stride]; scores: [tiles][kSpanTokens][16].
+  // Computes whole blocks of tokens: scores past `tokens` are written and mean nothing.
+  void (*score)(const float* queries, int tiles, int64_t width, const float* keys,
+                int64_t key_stride, int tokens, float* scores);
+  // One tile: scores become weights exp(scale * score - greatest), 0 where t >= visible[lane];
+  // `state` advances, and `shrink` [16] is the factor by which what was accumulated before has to
+  // shrink. visible [16]: whole numbers in [0, tokens].
+  void (*soften)(float* scores, int tokens, const float* visible, float scale, TileState& state,
+                 float* shrink);
+  // One tile: context[lane] = context[lane] * shrink[lane] + sum over t, ascending, of
+  // weights[t][lane] * values[t]. context: [16][context_stride], weights: [tokens][16].
+  void (*accumulate)(const float* weights, int tokens, int lanes, const float* shrink,
+                     const float* values, int64_t value_stride, int64_t width, float* context,
+                     int64_t context_stride);
+  // One tile: what was seen at earlier positions takes in what was seen at later ones.
+  // Contexts: [16][padded_width(width)].
+  void (*merge)(TileState& state, float* context, const TileState& later,
+                const float* later_context, int lanes, int64_t width);
+  // One tile: rows[lane][0, width) = context[lane] / sum[lane].
+  void (*finish)(const TileState& state, const float* context, int lanes, int64_t width,
+                 float* const* rows);
+};
+
+const AttentionKernels& attention_kernels(Isa isa);
+
+namespace avx2 {
+const AttentionKernels& attention_kernels();
+}
+namespace avx512 {
+const AttentionKernels& attention_kernels();
+}
+
+}  // namespace hadal::kernels::cpu

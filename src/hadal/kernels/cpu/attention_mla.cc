@@ -1,0 +1,113 @@
+#include <algorithm>
+
+#include "hadal/base/check.h"
+#include "hadal/kernels/cpu/attention_core.h"
+#include "hadal/kernels/cpu/kernels.h"
+
+namespace hadal::kernels::cpu {
+namespace {
+
+// Absorbed queries held at a time, in floats (16 MiB): they are written by one phase and read by
+// the next, best from the last-level cache.
+constexpr int64_t kAbsorbedFloatsMax = int64_t{4} << 20;
+constexpr size_t kRowGrain = 8;
+
+void check_shapes(const MlaArgs& args) {
+  const int64_t head_dim = args.nope_dim + args.rope.dims;
+  HADAL_CHECK(args.cache.width == args.rank + args.rope.dims);
+  HADAL_CHECK(args.q.cols == args.heads * head_dim && args.kv.cols == args.cache.width);
+  HADAL_CHECK(args.out.cols == int64_t{args.heads} * args.v_dim);
+  HADAL_CHECK(args.kv.rows == args.q.rows && args.out.rows == args.q.rows);
+  HADAL_CHECK(args.k_up->count() == args.heads && args.v_up->count() == args.heads);
+  HADAL_CHECK(args.k_up->rows() == args.rank && args.k_up->cols() == args.nope_dim);
+  HADAL_CHECK(args.v_up->rows() == args.v_dim && args.v_up->cols() == args.rank);
+}
+
+// Row i of the segment: queries rotated in place, [rms_norm(latent) | rope(k_rope)] into its page.
+void prepare_row(CpuContext& context, const MlaArgs& args, const Segment& segment, int64_t i) {
+  const int64_t row = segment.first_row + i;
+  const int64_t head_dim = args.nope_dim + args.rope.dims;
+  for (int64_t head = 0; head < args.heads; ++head) {
+    rotate(args.rope, row, args.q.row(row) + head * head_dim + args.nope_dim);
+  }
+  float* kv = args.kv.row(row);
+  context.kernels.rms_norm_row(kv, args.kv_norm_weight, args.norm_eps, args.rank, kv);
+  rotate(args.rope, row, kv + args.rank);
+  attention_kernels(context.isa)
+      .store_row(args.cache.dtype, kv, args.cache.width,
+                 cache_row(args.cache, segment, segment.position + i));
+}
+
+void prepare(CpuContext& context, const MlaArgs& args) {
+  for (const Segment& segment : args.segments) {
+    context.pool.parallel_for(static_cast<size_t>(segment.rows), kRowGrain,
+                              [&](size_t begin, size_t end, int) {
+                                for (size_t i = begin; i < end; ++i) {
+                                  prepare_row(context, args, segment, static_cast<int64_t>(i));
+                                }
+                              });
+  }
+}
+
+View rows_of(View view, int64_t begin, int64_t end) {
+  return {view.row(begin), end - begin, view.cols, view.stride, view.device};
+}
+
+// Every head by itself: body(head, thread).
+template <class Body>
+void each_head(CpuContext& context, int32_t heads, Body body) {
+  context.pool.parallel_for(static_cast<size_t>(heads), 1,
+                            [&](size_t begin, size_t end, int thread) {
+                              for (size_t head = begin; head < end; ++head) {
+                                body(static_cast<int64_t>(head), thread);
+                              }
+                            });
+}
+
+// Rows [begin, end): absorb, attend, and project each head's context.
+void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_t end) {
+  Scratch::Frame frame(context.shared);
+  const int64_t width = int64_t{args.heads} * args.rank;
+  const View q = rows_of(args.q, begin, end);
+  const View out = rows_of(args.out, begin, end);
+  const View latent{context.shared.take<float>((end - begin) * width), end - begin, width, width,
+                    Device::kCpu};
+  const int64_t head_dim = args.nope_dim + args.rope.dims;
+  each_head(context, args.heads, [&](int64_t head, int thread) {
+    multiply(context, thread, of(*args.k_up), head, q.columns(head * head_dim, args.nope_dim),
+             latent.columns(head * args.rank, args.rank), false);
+  });
+
+  AttendArgs attention;
+  // Indexed by the row of the batch; the context takes the place of the query that it came from.
+  attention.query = {latent.data - begin * width, width, args.rank, args.rank};
+  attention.query_tail = {args.q.data + args.nope_dim, args.q.stride, head_dim, args.rope.dims};
+  attention.out = attention.query;
+  attention.keys = {&args.cache, args.cache.width};
+  attention.values = {nullptr, args.rank};
+  attention.heads = args.heads;
+  attention.scale = args.scale;
+  attention.segments = args.segments;
+  attention.row_begin = begin;
+  attention.row_end = end;
+  attend(context, attention);
+
+  each_head(context, args.heads, [&](int64_t head, int thread) {
+    multiply(context, thread, of(*args.v_up), head, latent.columns(head * args.rank, args.rank),
+             out.columns(head * args.v_dim, args.v_dim), false);
+  });
+}
+
+}  // namespace
+
+void mla(CpuContext& context, const MlaArgs& args) {
+  check_shapes(args);
+  prepare(context, args);
+  const int64_t block =
+      std::max<int64_t>(1, kAbsorbedFloatsMax / (int64_t{args.heads} * args.rank));
+  for (int64_t begin = 0; begin < args.q.rows; begin += block) {
+    attend_rows(context, args, begin, std::min(args.q.rows, begin + block));
+  }
+}
+
+}  // namespace hadal::kernels::cpu

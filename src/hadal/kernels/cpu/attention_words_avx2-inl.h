@@ -1,0 +1,29 @@
+// What attention needs besides isa_avx2-inl.h.
+
+constexpr int kScoreTokens = 4;  // x 1 tile of two registers: 8 accumulators of 16 registers
+constexpr int kScoreTiles = 1;
+constexpr int kContextVectors = 1;  // x 4 queries, two registers each: 8 accumulators
+
+HADAL_INLINE F32x16 if_less(F32x16 a, F32x16 b, F32x16 yes, F32x16 no) {
+  return {_mm256_blendv_ps(no.lo, yes.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
+          _mm256_blendv_ps(no.hi, yes.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))};
+}
+HADAL_INLINE __m256 widen_bf16(const __m128i* p) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
+}
+HADAL_INLINE F32x16 load_bf16(const void* p) {
+  const auto* halves = static_cast<const __m128i*>(p);
+  return {widen_bf16(halves), widen_bf16(halves + 1)};
+}
+HADAL_INLINE void store_f16(void* p, F32x16 x) {
+  auto* halves = static_cast<__m128i*>(p);
+  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  _mm_storeu_si128(halves, _mm256_cvtps_ph(x.lo, kNearest));
+  _mm_storeu_si128(halves + 1, _mm256_cvtps_ph(x.hi, kNearest));
+}
+HADAL_INLINE void store_u16(void* p, I32x16 x) {
+  const __m256i mask = _mm256_set1_epi32(0xffff);
+  const __m256i packed =
+      _mm256_packus_epi32(_mm256_and_si256(x.lo, mask), _mm256_and_si256(x.hi, mask));
+  _mm256_storeu_si256(static_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0b11011000));
+}
