@@ -15,7 +15,6 @@
 #include "hadal/base/clock.h"
 #include "hadal/base/log.h"
 #include "hadal/base/result.h"
-#include "hadal/kernels/backend.h"
 #include "hadal/model/model.h"
 #include "hadal/obs/engine_metrics.h"
 #include "hadal/sample/params.h"
