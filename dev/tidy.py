@@ -31,6 +31,7 @@ ALL_ROOMS = None
 # (what an include looks like, rooms or folders below src/hadal that may have it, in headers too).
 # cmake/vendors.cmake holds the same table for linking.
 VENDORS = [
+    (r"boost/json/fwd\.hpp", {"api", "text", "format", "model", "tools", "apps"}, True),
     (r"boost/json(\.hpp|/.*)", {"api", "text", "format", "model", "tools", "apps"}, False),
     (r"boost/.*", {"net"}, False),
     (r"openssl/.*", {"net"}, False),
@@ -165,7 +166,7 @@ class Tree:
         in_src = name.startswith("src/hadal/")
         where = path.relative_to("src/hadal") if in_src else path
         room = where.parts[0] if in_src and len(where.parts) > 1 else None
-        side = path.stem.endswith(SIDE_SUFFIXES) or not in_src
+        side = is_side(path) or not in_src
         # An -inl.h may be included once for each instruction set, so it need not have the pragma.
         once = path.suffix in HEADER_SUFFIXES and not name.endswith("-inl.h")
         if once and not re.search(r"^#pragma once$", text, re.M):
@@ -225,7 +226,7 @@ class Tree:
             return self.report(name, line, "include-path", f"<{include}>", f"\"{include}\"")
         for library, suffix in SIDE_VENDORS.items():
             if include.startswith(library + "/"):
-                if room and not path.stem.endswith(suffix):
+                if room and not path.stem.endswith(suffix) and path.parent.name != "testing":
                     self.report(name, line, "vendor", f"<{include}>", f"it in *{suffix}.cc only")
                 return
         for pattern, homes, in_headers in VENDORS:
@@ -283,6 +284,11 @@ class Tree:
                     not NOT_A_VARIABLE.match(text):
                 if not ("thread_local" in text and room == "kernels"):
                     state(position, text)
+
+
+def is_side(path):
+    """Not the product: tests and what only they use."""
+    return path.stem.endswith(SIDE_SUFFIXES) or path.parent.name == "testing"
 
 
 def line_at(text, position):
