@@ -49,13 +49,33 @@ class PackedMatrix final : public Matrix {
   void decode_row(int64_t part, int64_t row, float* target) const;
 
  private:
-  PackedMatrix(const MatrixSource& source);
+  explicit PackedMatrix(const MatrixSource& source);
   std::unique_ptr<PanelMemory> memory_;
   std::vector<PanelMatrix> parts_;
+  std::vector<std::vector<float>> scales_;  // FP8
+};
+
+// Gate and up panel by panel in one stream, then down: an expert is one extent of memory.
+class PackedFfn final : public Ffn {
+ public:
+  ~PackedFfn() override;
+  static Result<std::unique_ptr<PackedFfn>> make(const MatrixSource& gate, const MatrixSource& up,
+                                                 const MatrixSource& down, ThreadPool& pool);
+
+  const PanelMatrix& gate(int64_t index) const;
+  const PanelMatrix& up(int64_t index) const;
+  const PanelMatrix& down(int64_t index) const;
+
+ private:
+  PackedFfn(int64_t count, int64_t hidden, int64_t inner);
+  std::unique_ptr<PanelMemory> memory_;
+  std::vector<PanelMatrix> gate_, up_, down_;
+  std::vector<std::vector<float>> scales_;  // FP8, of all three
 };
 
 // A matrix packed by another backend is a bug of the caller: checked.
 const PackedMatrix& of(const Matrix& matrix);
+const PackedFfn& of(const Ffn& ffn);
 
 // out = (add ? out : 0) + x W^T with part `part` of `matrix`: x [n, cols], out [n, rows].
 // Serial; runs on pool thread `thread` (0 outside the pool), whose scratch it uses. Row i of `out`
@@ -63,7 +83,14 @@ const PackedMatrix& of(const Matrix& matrix);
 void multiply(CpuContext& context, int thread, const PackedMatrix& matrix, int64_t part,
               ConstView x, View out, bool add);
 
-// Attention (attention.cc).
+// The operations of op/*.h.
+void embed(CpuContext& context, const EmbedArgs& args);
+void gather(CpuContext& context, const GatherArgs& args);
+void rms_norm(CpuContext& context, const RmsNormArgs& args);
+void linear(CpuContext& context, const LinearArgs& args);
+void ffn(CpuContext& context, const FfnArgs& args);
+void moe(CpuContext& context, const MoeArgs& args);
+// In attention*.cc.
 void mla(CpuContext& context, const MlaArgs& args);
 void gqa(CpuContext& context, const GqaArgs& args);
 

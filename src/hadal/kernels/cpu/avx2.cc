@@ -1,0 +1,46 @@
+// Every kernel body of this folder in AVX2, FMA and F16C.
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "hadal/kernels/cpu/kernels.h"
+#include "hadal/kernels/cpu/levels.h"
+#include "hadal/kernels/cpu/panel.h"
+#include "hadal/kernels/cpu/region.h"
+
+HADAL_TARGET_BEGIN(HADAL_TARGET_AVX2)
+namespace hadal::kernels::cpu {
+namespace avx2 {
+namespace {
+
+// clang-format off: vocabulary first, then the bodies that use it
+#include "hadal/kernels/cpu/isa_avx2-inl.h"
+#include "hadal/kernels/cpu/panel_float-inl.h"
+#include "hadal/kernels/cpu/panel_int-inl.h"
+#include "hadal/kernels/cpu/rows-inl.h"
+// clang-format on
+
+KernelTable make_table() {
+  KernelTable table{};
+  table.isa = Isa::kAvx2;
+  table.name = "avx2";
+  register_int_forms(table);
+  register_float_forms(table);
+  register_rows(table);
+  return table;
+}
+
+}  // namespace
+}  // namespace avx2
+}  // namespace hadal::kernels::cpu
+HADAL_TARGET_END
+
+namespace hadal::kernels::cpu {
+
+const KernelTable& avx2_kernels() {
+  static const KernelTable table = avx2::make_table();
+  return table;
+}
+
+}  // namespace hadal::kernels::cpu

@@ -1,0 +1,139 @@
+// The CPU backend: which implementations there are, and what each needs.
+#include "hadal/kernels/backend.h"
+
+#include <array>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "hadal/kernels/cpu/matmul.h"
+#include "hadal/kernels/cpu/panel.h"
+
+namespace hadal::kernels {
+namespace cpu {
+namespace {
+
+class CpuBuffer final : public Buffer {
+ public:
+  CpuBuffer(std::unique_ptr<PanelMemory> memory, uint64_t bytes) : memory_(std::move(memory)) {
+    data_ = memory_->data();
+    size_ = bytes;
+    std::memset(data_, 0, bytes);
+  }
+
+ private:
+  std::unique_ptr<PanelMemory> memory_;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(ThreadPool& pool, Isa isa) : context_(pool, isa) {}
+
+  std::string_view name() const override { return context_.kernels.name; }
+  Device device() const override { return Device::kCpu; }
+
+  Result<std::unique_ptr<Buffer>> allocate(uint64_t bytes) override {
+    std::unique_ptr<PanelMemory> memory = PanelMemory::make(bytes);
+    if (memory == nullptr) {
+      return fail(Code::kExhausted,
+                  "no memory for a buffer of " + std::to_string(bytes) + " bytes");
+    }
+    return std::make_unique<CpuBuffer>(std::move(memory), bytes);
+  }
+  Result<std::unique_ptr<Matrix>> pack(const MatrixSource& source) override {
+    return PackedMatrix::make(source, context_.pool);
+  }
+  Result<std::unique_ptr<Ffn>> pack_ffn(const MatrixSource& gate, const MatrixSource& up,
+                                        const MatrixSource& down) override {
+    return PackedFfn::make(gate, up, down, context_.pool);
+  }
+
+  void embed(const EmbedArgs& args) override { cpu::embed(context_, args); }
+  void gather(const GatherArgs& args) override { cpu::gather(context_, args); }
+  void rms_norm(const RmsNormArgs& args) override { cpu::rms_norm(context_, args); }
+  void linear(const LinearArgs& args) override { cpu::linear(context_, args); }
+  void ffn(const FfnArgs& args) override { cpu::ffn(context_, args); }
+  void moe(const MoeArgs& args) override { cpu::moe(context_, args); }
+  void mla(const MlaArgs& args) override { cpu::mla(context_, args); }
+  void gqa(const GqaArgs& args) override { cpu::gqa(context_, args); }
+
+ private:
+  CpuContext context_;
+};
+
+struct Need {
+  bool CpuFeatures::*feature;
+  std::string_view name;
+};
+
+constexpr std::array kAvx2Needs = {
+    Need{&CpuFeatures::avx2, "avx2"},
+    Need{&CpuFeatures::fma, "fma"},
+    Need{&CpuFeatures::f16c, "f16c"},
+};
+constexpr std::array kAvx512Needs = {
+    Need{&CpuFeatures::avx2, "avx2"},         Need{&CpuFeatures::fma, "fma"},
+    Need{&CpuFeatures::f16c, "f16c"},         Need{&CpuFeatures::avx512f, "avx512f"},
+    Need{&CpuFeatures::avx512bw, "avx512bw"}, Need{&CpuFeatures::avx512vl, "avx512vl"},
+    Need{&CpuFeatures::avx512dq, "avx512dq"}, Need{&CpuFeatures::avx512_vnni, "avx512_vnni"},
+};
+
+struct Implementation {
+  std::string_view name;
+  std::span<const Need> needs;
+  std::unique_ptr<Backend> (*make)(ThreadPool& pool);
+};
+
+// Best first. The reference runs everywhere.
+constexpr std::array kImplementations = {
+    Implementation{"avx512", kAvx512Needs,
+                   [](ThreadPool& pool) -> std::unique_ptr<Backend> {
+                     return std::make_unique<CpuBackend>(pool, Isa::kAvx512);
+                   }},
+    Implementation{"avx2", kAvx2Needs,
+                   [](ThreadPool& pool) -> std::unique_ptr<Backend> {
+                     return std::make_unique<CpuBackend>(pool, Isa::kAvx2);
+                   }},
+    Implementation{"ref", {}, [](ThreadPool&) { return make_reference_backend(); }},
+};
+
+// Comma-separated names of what is missing; empty: it runs here.
+std::string missing(const Implementation& implementation, const CpuFeatures& features) {
+  std::string names;
+  for (const Need& need : implementation.needs) {
+    if (features.*need.feature) continue;
+    if (!names.empty()) names += ", ";
+    names += need.name;
+  }
+  return names;
+}
+
+}  // namespace
+}  // namespace cpu
+
+std::vector<std::string_view> cpu_implementations(const CpuFeatures& features) {
+  std::vector<std::string_view> names;
+  for (const cpu::Implementation& implementation : cpu::kImplementations) {
+    if (cpu::missing(implementation, features).empty()) names.push_back(implementation.name);
+  }
+  return names;
+}
+
+Result<std::unique_ptr<Backend>> make_cpu_backend(std::string_view implementation,
+                                                  const CpuFeatures& features, ThreadPool& pool) {
+  std::string known;
+  for (const cpu::Implementation& candidate : cpu::kImplementations) {
+    const std::string lacking = cpu::missing(candidate, features);
+    if (implementation.empty() && lacking.empty()) return candidate.make(pool);
+    if (implementation == candidate.name) {
+      if (lacking.empty()) return candidate.make(pool);
+      return fail(Code::kUnsupported, "this machine cannot run the CPU implementation '" +
+                                          std::string(implementation) + "': it lacks " + lacking);
+    }
+    known += (known.empty() ? "" : ", ") + std::string(candidate.name);
+  }
+  return fail(Code::kUnsupported,
+              "no CPU implementation '" + std::string(implementation) + "'; there are: " + known);
+}
+
+}  // namespace hadal::kernels

@@ -1,0 +1,373 @@
+// SwiGLU blocks, dense and mixtures of experts, as one procedure over groups: a group is one expert
+// (or the shared one, last) and the rows that go to it.
+//
+//   rows      norm, router, choice                                  by rows
+//   regroup   the rows of each expert become its tiles              by tiles
+//   up        silu(gate h) * (up h), rounded for `down` at once     by pairs of panels of all
+//   groups down      out += weight * down(...)                             by panels of `hidden`
+//
+// In the last phase a thread owns output columns and goes through the groups in ascending order, so
+// contributions meet in one order and no two threads meet at all.
+#include <algorithm>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "hadal/base/check.h"
+#include "hadal/kernels/cpu/matmul.h"
+#include "hadal/kernels/cpu/panel.h"
+#include "hadal/kernels/cpu/tiles.h"
+#include "hadal/kernels/cpu/units.h"
+#include "hadal/kernels/ref/gate.h"
+
+namespace hadal::kernels::cpu {
+namespace {
+
+// Two panels make one block of activations for `down`.
+constexpr int64_t kPairRows = 2 * kPanelRows;
+static_assert(kPairRows == kBlock);
+
+struct Group {
+  const PanelMatrix* gate;
+  const PanelMatrix* up;
+  const PanelMatrix* down;
+  int64_t first = 0;  // of entries
+  int64_t count = 0;
+};
+
+// One row at one expert.
+struct Entry {
+  int32_t row;
+  float weight;
+};
+
+class Experts {
+ public:
+  Experts(CpuContext& context, ConstView x, View out, int64_t inner)
+      : context_(context), kernels_(context.kernels), x_(x), out_(out), inner_(inner) {
+    HADAL_CHECK(out.rows == x.rows && out.cols == x.cols);
+  }
+
+  void add_group(const PackedFfn& ffn, int64_t index, std::span<const Entry> entries);
+  // Rows normalised (or as they are) to h, and as blocks where a matrix wants them.
+  void prepare_rows(const float* norm_weight, float norm_eps);
+  const float* h(int64_t row) const { return h_ + row * padded_; }
+  void run();
+
+  // Before prepare_rows: which form of rows the groups will want.
+  void note(const PackedFfn& ffn);
+
+ private:
+  Tile input_tile(const Group& group, int64_t tile) const;
+  Tile inner_tile(const Group& group, int64_t tile) const;
+  void regroup();
+  void regroup_tile(const Group& group, int64_t tile);
+  void up_all();
+  void up_pairs(const Group& group, int64_t begin, int64_t end, Scratch& scratch);
+  void up_pair(const Group& group, int64_t tile, int64_t pair, float* acc);
+  void down_panels(int64_t begin, int64_t end);
+
+  CpuContext& context_;
+  const KernelTable& kernels_;
+  ConstView x_;
+  View out_;
+  int64_t inner_;
+  int64_t padded_ = 0;  // of h
+  bool wants_blocks_ = false, wants_floats_ = false;
+  bool inner_blocks_ = false, inner_floats_ = false;
+  std::vector<Group> groups_;
+  std::vector<Entry> entries_;
+  float* h_ = nullptr;              // [rows][padded_]
+  ActBlock* row_blocks_ = nullptr;  // [rows][hidden / 32]
+  // By entry, a group's tiles one after another.
+  ActBlock* blocks_ = nullptr;
+  const float** floats_ = nullptr;
+  ActBlock* inner_block_data_ = nullptr;
+  float* inner_float_data_ = nullptr;
+  const float** inner_rows_ = nullptr;
+};
+
+void Experts::note(const PackedFfn& ffn) {
+  const bool gate_integer = ffn.gate(0).integer;
+  const bool up_integer = ffn.up(0).integer;
+  wants_blocks_ |= gate_integer || up_integer;
+  wants_floats_ |= !gate_integer || !up_integer;
+  (ffn.down(0).integer ? inner_blocks_ : inner_floats_) = true;
+  inner_ = std::max(inner_, ffn.inner());
+  HADAL_CHECK(ffn.hidden() == x_.cols);
+}
+
+void Experts::prepare_rows(const float* norm_weight, float norm_eps) {
+  padded_ = padded_columns(x_.cols);
+  h_ = context_.shared.take<float>(x_.rows * padded_);
+  const int64_t row_blocks = x_.cols / kBlock;
+  if (wants_blocks_) row_blocks_ = context_.shared.take<ActBlock>(x_.rows * row_blocks);
+  for_rows(context_.pool, x_.rows, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* row = h_ + r * padded_;
+      if (norm_weight != nullptr) {
+        kernels_.rms_norm_row(x_.row(r), norm_weight, norm_eps, x_.cols, row);
+      } else {
+        std::copy_n(x_.row(r), x_.cols, row);
+      }
+      std::fill(row + x_.cols, row + padded_, 0.0f);
+      if (wants_blocks_) kernels_.quantize_row(row, x_.cols, row_blocks_ + r * row_blocks, 1);
+    }
+  });
+}
+
+void Experts::add_group(const PackedFfn& ffn, int64_t index, std::span<const Entry> entries) {
+  groups_.push_back({&ffn.gate(index), &ffn.up(index), &ffn.down(index),
+                     static_cast<int64_t>(entries_.size()), static_cast<int64_t>(entries.size())});
+  entries_.insert(entries_.end(), entries.begin(), entries.end());
+}
+
+// Where a group of one row is that row itself, nothing is copied.
+Tile Experts::input_tile(const Group& group, int64_t tile) const {
+  const int64_t first = group.first + tile * kTileColumns;
+  Tile result;
+  result.columns = tile_columns(group.count, tile);
+  const int64_t row_blocks = x_.cols / kBlock;
+  if (wants_blocks_) {
+    result.blocks = result.columns == 1 ? row_blocks_ + entries_[first].row * row_blocks
+                                        : blocks_ + first * row_blocks;
+  }
+  if (wants_floats_) result.rows = floats_ + first;
+  return result;
+}
+
+Tile Experts::inner_tile(const Group& group, int64_t tile) const {
+  const int64_t first = group.first + tile * kTileColumns;
+  Tile result;
+  result.columns = tile_columns(group.count, tile);
+  if (inner_blocks_) result.blocks = inner_block_data_ + first * (inner_ / kBlock);
+  if (inner_floats_) result.rows = inner_rows_ + first;
+  return result;
+}
+
+void Experts::regroup_tile(const Group& group, int64_t tile) {
+  const int64_t first = group.first + tile * kTileColumns;
+  const int32_t columns = tile_columns(group.count, tile);
+  const int64_t row_blocks = x_.cols / kBlock;
+  for (int32_t c = 0; c < columns; ++c) {
+    const int32_t row = entries_[first + c].row;
+    if (wants_floats_) floats_[first + c] = h(row);
+    if (!wants_blocks_ || columns == 1) continue;
+    const ActBlock* source = row_blocks_ + row * row_blocks;
+    ActBlock* target = blocks_ + first * row_blocks + c;
+    for (int64_t b = 0; b < row_blocks; ++b) target[b * columns] = source[b];
+  }
+}
+
+void Experts::regroup() {
+  const auto count = static_cast<int64_t>(entries_.size());
+  Scratch& shared = context_.shared;
+  if (wants_blocks_) blocks_ = shared.take<ActBlock>(count * (x_.cols / kBlock));
+  if (wants_floats_) floats_ = shared.take<const float*>(count);
+  if (inner_blocks_) inner_block_data_ = shared.take<ActBlock>(count * (inner_ / kBlock));
+  if (inner_floats_) {
+    const int64_t padded = padded_columns(inner_);
+    inner_float_data_ = shared.take<float>(count * padded);
+    inner_rows_ = shared.take<const float*>(count);
+    for (int64_t i = 0; i < count; ++i) inner_rows_[i] = inner_float_data_ + i * padded;
+  }
+  const auto all_tiles = [this](const Group& group) {
+    for (int64_t t = 0; t < tile_count(group.count); ++t) regroup_tile(group, t);
+  };
+  if (x_.rows <= 2) {
+    for (const Group& group : groups_) all_tiles(group);
+    return;
+  }
+  context_.pool.parallel_for(groups_.size(), 1, [&](size_t begin, size_t end, int) {
+    for (size_t g = begin; g < end; ++g) all_tiles(groups_[g]);
+  });
+}
+
+// Panels 2 pair and 2 pair + 1 of gate and up, one tile: 32 numbers of each row's inner
+// activations. acc: [3][kTileColumns][16], then [kTileColumns][32].
+void Experts::up_pair(const Group& group, int64_t tile, int64_t pair, float* acc) {
+  const Tile input = input_tile(group, tile);
+  const int64_t first = group.first + tile * kTileColumns;
+  constexpr int64_t kAcc = kTileColumns * kPanelRows;
+  float* gate = acc;
+  float* up = acc + kAcc;
+  float* joined = acc + 2 * kAcc;  // [columns][32]
+  const int64_t inner = group.gate->rows;
+  const int64_t begin = pair * kPairRows;
+  const int64_t width = std::min(kPairRows, inner - begin);
+  for (int64_t half = 0; half * kPanelRows < width; ++half) {
+    multiply_panel(kernels_, *group.gate, 2 * pair + half, input, gate);
+    multiply_panel(kernels_, *group.up, 2 * pair + half, input, up);
+    kernels_.silu_multiply(gate, up, input.columns * kPanelRows, gate);
+    for (int32_t c = 0; c < input.columns; ++c) {
+      std::memcpy(joined + c * kPairRows + half * kPanelRows, gate + c * kPanelRows,
+                  kPanelRows * sizeof(float));
+    }
+  }
+  if (group.down->integer) {
+    ActBlock* target = inner_block_data_ + first * (inner_ / kBlock) + pair * input.columns;
+    for (int32_t c = 0; c < input.columns; ++c) {
+      kernels_.quantize_row(joined + c * kPairRows, kBlock, target + c, 1);
+    }
+    return;
+  }
+  const int64_t padded = padded_columns(inner_);
+  const int64_t padded_width = std::min(kPairRows, padded_columns(inner) - begin);
+  for (int32_t c = 0; c < input.columns; ++c) {
+    float* target = inner_float_data_ + (first + c) * padded + begin;
+    std::copy_n(joined + c * kPairRows, width, target);
+    std::fill(target + width, target + padded_width, 0.0f);
+  }
+}
+
+void Experts::up_pairs(const Group& group, int64_t begin, int64_t end, Scratch& scratch) {
+  const Scratch::Frame frame(scratch);
+  float* acc = scratch.take<float>(4 * kTileColumns * kPanelRows);
+  for (int64_t t = 0; t < tile_count(group.count); ++t) {
+    for (int64_t pair = begin; pair < end; ++pair) up_pair(group, t, pair, acc);
+  }
+}
+
+void Experts::up_all() {
+  std::vector<int64_t> ends;  // of groups, in pairs
+  int64_t total = 0;
+  uint64_t bytes = 0;
+  for (const Group& group : groups_) {
+    const int64_t pairs = (group.gate->panels() + 1) / 2;
+    total += pairs;
+    bytes += 2 * static_cast<uint64_t>(pairs) * group.gate->stride;
+    ends.push_back(total);
+  }
+  const int64_t grain = panels_per_unit(total, bytes / total, context_.pool.threads());
+  context_.pool.parallel_for(total, grain, [&](size_t unit_begin, size_t unit_end, int thread) {
+    auto begin = static_cast<int64_t>(unit_begin);
+    const auto end = static_cast<int64_t>(unit_end);
+    for (size_t g = 0; begin < end; ++g) {
+      if (begin >= ends[g]) continue;
+      const int64_t first = g == 0 ? 0 : ends[g - 1];
+      const int64_t stop = std::min(end, ends[g]);
+      up_pairs(groups_[g], begin - first, stop - first, context_.scratch[thread]);
+      begin = stop;
+    }
+  });
+}
+
+void Experts::down_panels(int64_t begin, int64_t end) {
+  alignas(64) float acc[kTileColumns * kPanelRows];
+  for (const Group& group : groups_) {
+    for (int64_t t = 0; t < tile_count(group.count); ++t) {
+      const Tile tile = inner_tile(group, t);
+      const Entry* entries = entries_.data() + group.first + t * kTileColumns;
+      for (int64_t p = begin; p < end; ++p) {
+        multiply_panel(kernels_, *group.down, p, tile, acc);
+        const int64_t width = std::min(kPanelRows, out_.cols - p * kPanelRows);
+        for (int32_t c = 0; c < tile.columns; ++c) {
+          float* target = out_.row(entries[c].row) + p * kPanelRows;
+          const float* source = acc + c * kPanelRows;
+          for (int64_t r = 0; r < width; ++r) target[r] += entries[c].weight * source[r];
+        }
+      }
+    }
+  }
+}
+
+void Experts::run() {
+  regroup();
+  up_all();
+  const int64_t panels = panel_count(out_.cols);
+  uint64_t bytes = 0;  // of a panel, all groups
+  for (const Group& group : groups_) bytes += group.down->stride;
+  const int64_t grain = panels_per_unit(panels, bytes, context_.pool.threads());
+  context_.pool.parallel_for(panels, grain, [&](size_t begin, size_t end, int) {
+    down_panels(static_cast<int64_t>(begin), static_cast<int64_t>(end));
+  });
+}
+
+std::vector<Entry> all_rows(int64_t rows) {
+  std::vector<Entry> entries;
+  for (int64_t r = 0; r < rows; ++r) entries.push_back({static_cast<int32_t>(r), 1.0f});
+  return entries;
+}
+
+// logits[r][e] of every row.
+void route(CpuContext& context, const MoeArgs& args, const Experts& work, int64_t experts,
+           float* logits) {
+  constexpr int64_t kRows = 16;
+  constexpr int64_t kExperts = 8;
+  const int64_t row_pieces = (args.x.rows + kRows - 1) / kRows;
+  const int64_t expert_pieces = (experts + kExperts - 1) / kExperts;
+  context.pool.parallel_for(row_pieces * expert_pieces, 1, [&](size_t begin, size_t end, int) {
+    for (auto i = static_cast<int64_t>(begin); i < static_cast<int64_t>(end); ++i) {
+      const int64_t first_row = i / expert_pieces * kRows;
+      const int64_t first = i % expert_pieces * kExperts;
+      for (int64_t r = first_row; r < std::min(first_row + kRows, args.x.rows); ++r) {
+        for (int64_t e = first; e < std::min(first + kExperts, experts); ++e) {
+          logits[r * experts + e] =
+              context.kernels.dot(args.router + e * args.x.cols, work.h(r), args.x.cols);
+        }
+      }
+    }
+  });
+}
+
+// choices[r][experts_used], ascending.
+void choose(CpuContext& context, const MoeArgs& args, int64_t experts, const float* logits,
+            ref::Choice* choices) {
+  const int64_t used = args.gate.experts_used;
+  const std::span<const float> bias(args.router_bias, args.router_bias != nullptr ? experts : 0);
+  for_rows(context.pool, args.x.rows, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      const std::vector<double> row(logits + r * experts, logits + (r + 1) * experts);
+      const std::vector<float> scores = ref::gate_scores(args.gate.function, row);
+      const std::vector<ref::Choice> chosen = ref::choose_experts(args.gate, scores, bias);
+      HADAL_CHECK(static_cast<int64_t>(chosen.size()) == used);
+      std::copy(chosen.begin(), chosen.end(), choices + r * used);
+    }
+  });
+}
+
+}  // namespace
+
+void ffn(CpuContext& context, const FfnArgs& args) {
+  if (args.x.rows == 0) return;
+  const PackedFfn& packed = of(*args.ffn);
+  const Scratch::Frame frame(context.shared);
+  Experts work(context, args.x, args.out, 0);
+  work.note(packed);
+  work.prepare_rows(args.norm_weight, args.norm_eps);
+  work.add_group(packed, 0, all_rows(args.x.rows));
+  work.run();
+}
+
+void moe(CpuContext& context, const MoeArgs& args) {
+  if (args.x.rows == 0) return;
+  const PackedFfn& packed = of(*args.experts);
+  const Scratch::Frame frame(context.shared);
+  Experts work(context, args.x, args.out, 0);
+  work.note(packed);
+  if (args.shared != nullptr) work.note(of(*args.shared));
+  work.prepare_rows(args.norm_weight, args.norm_eps);
+
+  const int64_t experts = packed.count();
+  const int64_t used = args.gate.experts_used;
+  auto* logits = context.shared.take<float>(args.x.rows * experts);
+  route(context, args, work, experts, logits);
+  auto* choices = context.shared.take<ref::Choice>(args.x.rows * used);
+  choose(context, args, experts, logits, choices);
+
+  std::vector<std::vector<Entry>> members(static_cast<size_t>(experts));
+  for (int64_t r = 0; r < args.x.rows; ++r) {
+    for (int64_t i = 0; i < used; ++i) {
+      const ref::Choice& choice = choices[r * used + i];
+      members[choice.expert].push_back({static_cast<int32_t>(r), choice.weight});
+    }
+  }
+  for (int64_t e = 0; e < experts; ++e) {
+    if (args.expert_rows != nullptr) args.expert_rows[e] += members[e].size();
+    if (!members[e].empty()) work.add_group(packed, e, members[e]);
+  }
+  if (args.shared != nullptr) work.add_group(of(*args.shared), 0, all_rows(args.x.rows));
+  work.run();
+}
+
+}  // namespace hadal::kernels::cpu

@@ -1,0 +1,122 @@
+// The vocabulary of kernel bodies in AVX-512 (F, BW, VL, DQ, VNNI). Included inside the namespace
+// and the region of that set; isa_avx2-inl.h has the same words. The two give the same bits.
+
+#define HADAL_INLINE inline __attribute__((always_inline))
+
+struct F32x16 {
+  __m512 v;
+};
+struct I32x16 {
+  __m512i v;
+};
+struct U8x64 {  // 16 lanes of four bytes
+  __m512i v;
+};
+
+// Columns of activations whose float accumulators a float kernel keeps in registers.
+constexpr int kFloatColumns = 8;
+
+HADAL_INLINE F32x16 f32_zero() { return {_mm512_setzero_ps()}; }
+HADAL_INLINE F32x16 f32_set(float x) { return {_mm512_set1_ps(x)}; }
+HADAL_INLINE F32x16 f32_load(const float* p) { return {_mm512_loadu_ps(p)}; }
+HADAL_INLINE void f32_store(float* p, F32x16 x) { _mm512_storeu_ps(p, x.v); }
+HADAL_INLINE F32x16 add(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
+HADAL_INLINE F32x16 subtract(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+HADAL_INLINE F32x16 multiply(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+HADAL_INLINE F32x16 divide(F32x16 a, F32x16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+// a * b + c, rounded once.
+HADAL_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+// As the x86 instructions: the second operand where either is NaN.
+HADAL_INLINE F32x16 maximum(F32x16 a, F32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
+HADAL_INLINE F32x16 minimum(F32x16 a, F32x16 b) { return {_mm512_min_ps(a.v, b.v)}; }
+HADAL_INLINE I32x16 bits(F32x16 x) { return {_mm512_castps_si512(x.v)}; }
+HADAL_INLINE F32x16 from_bits(I32x16 x) { return {_mm512_castsi512_ps(x.v)}; }
+HADAL_INLINE F32x16 to_f32(I32x16 x) { return {_mm512_cvtepi32_ps(x.v)}; }
+HADAL_INLINE I32x16 round_to_i32(F32x16 x) { return {_mm512_cvtps_epi32(x.v)}; }  // nearest, even
+// 16 halves at p.
+HADAL_INLINE F32x16 f32_load_f16(const void* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};
+}
+
+HADAL_INLINE I32x16 i32_set(int32_t x) { return {_mm512_set1_epi32(x)}; }
+HADAL_INLINE I32x16 i32_load(const void* p) { return {_mm512_loadu_si512(p)}; }
+HADAL_INLINE void i32_store(void* p, I32x16 x) { _mm512_storeu_si512(p, x.v); }
+HADAL_INLINE I32x16 i32_load_u8(const void* p) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
+}
+HADAL_INLINE I32x16 i32_load_i8(const void* p) {
+  return {_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
+}
+HADAL_INLINE I32x16 add(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+HADAL_INLINE I32x16 subtract(I32x16 a, I32x16 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+HADAL_INLINE I32x16 bit_and(I32x16 a, I32x16 b) { return {_mm512_and_si512(a.v, b.v)}; }
+HADAL_INLINE I32x16 bit_or(I32x16 a, I32x16 b) { return {_mm512_or_si512(a.v, b.v)}; }
+HADAL_INLINE I32x16 maximum(I32x16 a, I32x16 b) { return {_mm512_max_epi32(a.v, b.v)}; }
+template <int kBits>
+HADAL_INLINE I32x16 shift_left(I32x16 x) {
+  return {_mm512_slli_epi32(x.v, kBits)};
+}
+template <int kBits>
+HADAL_INLINE I32x16 shift_right(I32x16 x) {  // zeros enter
+  return {_mm512_srli_epi32(x.v, kBits)};
+}
+// The lanes of a, then those of b, as 32 int8, saturated.
+HADAL_INLINE void store_i8(int8_t* p, I32x16 a, I32x16 b) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16), _mm512_cvtsepi32_epi8(b.v));
+}
+
+HADAL_INLINE U8x64 u8_load(const void* p) { return {_mm512_loadu_si512(p)}; }
+HADAL_INLINE U8x64 low_nibbles(U8x64 x) { return {_mm512_and_si512(x.v, _mm512_set1_epi8(15))}; }
+HADAL_INLINE U8x64 high_nibbles(U8x64 x) {
+  return {_mm512_and_si512(_mm512_srli_epi16(x.v, 4), _mm512_set1_epi8(15))};
+}
+// x | ((plane shifted left by kLeft, or right by -kLeft) & mask); the mask hides what crosses
+// bytes.
+template <int kLeft>
+HADAL_INLINE U8x64 or_plane(U8x64 x, U8x64 plane, int8_t mask) {
+  __m512i shifted = plane.v;
+  if constexpr (kLeft > 0) shifted = _mm512_slli_epi16(plane.v, kLeft);
+  if constexpr (kLeft < 0) shifted = _mm512_srli_epi16(plane.v, -kLeft);
+  return {_mm512_ternarylogic_epi32(x.v, shifted, _mm512_set1_epi8(mask), 0xF8)};  // a | (b & c)
+}
+// table[x] for x in 0..15.
+HADAL_INLINE U8x64 look_up(const uint8_t* table, U8x64 x) {
+  const __m128i line = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(line), x.v)};
+}
+
+// Lane r: sum over groups g in [kFirst, kFirst + kCount), bytes j, of (code(g)[4 r + j] - zero) a[4
+// g + j]. kZeroBits < 0: zero is 0; else 2^kZeroBits, and `negative_sum` is -sum of those a.
+// kMaxCode bounds codes.
+template <int kMaxCode, int kZeroBits, int kFirst, int kCount>
+HADAL_INLINE I32x16 dot(const U8x64* codes, const int8_t* a, int32_t negative_sum) {
+  __m512i sum = _mm512_setzero_si512();
+  if constexpr (kZeroBits >= 0) sum = _mm512_slli_epi32(_mm512_set1_epi32(negative_sum), kZeroBits);
+#pragma GCC unroll 8
+  for (int g = kFirst; g < kFirst + kCount; ++g) {
+    int32_t word;
+    __builtin_memcpy(&word, a + 4 * g, sizeof(word));
+    sum = _mm512_dpbusd_epi32(sum, codes[g].v, _mm512_set1_epi32(word));
+  }
+  return {sum};
+}
+
+// Float weights: a line of 64 bytes to the columns of a panel that it holds.
+HADAL_INLINE void load_bf16_pair(const void* p, F32x16* even, F32x16* odd) {
+  const __m512i x = _mm512_loadu_si512(p);
+  even->v = _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
+  odd->v =
+      _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(static_cast<int>(0xFFFF0000))));
+}
+// FP8 E4M3 moved into the fields of a half: the value is 2^8 times the half, subnormals included.
+HADAL_INLINE void load_f8_quad(const void* p, F32x16* w) {
+  const __m512i x = _mm512_loadu_si512(p);
+  const __m512i mask = _mm512_set1_epi16(static_cast<int16_t>(0xBF80));
+  const __m512i even = _mm512_and_si512(_mm512_srai_epi16(_mm512_slli_epi16(x, 8), 1), mask);
+  const __m512i odd = _mm512_and_si512(_mm512_srai_epi16(x, 1), mask);
+  w[0].v = _mm512_cvtph_ps(_mm512_castsi512_si256(even));
+  w[1].v = _mm512_cvtph_ps(_mm512_castsi512_si256(odd));
+  w[2].v = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(even, 1));
+  w[3].v = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(odd, 1));
+}

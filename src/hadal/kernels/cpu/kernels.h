@@ -1,0 +1,59 @@
+// The functions compiled once for each instruction set, and what they exchange.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "hadal/kernels/cpu/matmul.h"
+#include "hadal/tensor/dtype.h"
+
+namespace hadal::kernels::cpu {
+
+inline constexpr int64_t kPanelRows = 16;
+inline constexpr int64_t kBlock = 32;  // columns of an integer block
+// Columns (rows of activations) of a tile: with their accumulators they stay in the first-level
+// cache while one block of a panel passes over them.
+inline constexpr int32_t kTileColumns = 64;
+
+// 32 activations as int8: value = scale * code, scale = largest magnitude / 127, computed from
+// these 32 numbers alone. A NaN among them makes the scale NaN.
+struct ActBlock {
+  int8_t codes[32];
+  float scale;
+  float scaled_sum;          // scale * sum of codes
+  int32_t negative_sum;      // -sum of codes
+  int32_t negative_low_sum;  // -sum of codes[0, 16)
+};
+static_assert(sizeof(ActBlock) == 48);
+
+// A panel of integer codes times a tile: acc[c][r] = sum over k of w[r][k] x[c][k].
+// tile: [cols / 32][columns], acc: [columns][16] (overwritten), columns in [1, kTileColumns].
+using IntKernel = void (*)(const std::byte* panel, int64_t cols, const ActBlock* tile,
+                           int32_t columns, float* acc);
+// The same for float weights. rows[c]: x of column c, [padded_cols]; scales: FP8's, one per 128
+// columns.
+using FloatKernel = void (*)(const std::byte* panel, const float* scales, int64_t padded_cols,
+                             const float* const* rows, int32_t columns, float* acc);
+
+struct KernelTable {
+  Isa isa;
+  std::string_view name;
+  // Plain arrays: the tables are filled inside the regions.
+  IntKernel integer[kDTypeCount];     // null: not an integer form
+  FloatKernel floating[kDTypeCount];  // null: not a float form
+
+  // x [cols] to cols / 32 blocks, `stride` apart.
+  void (*quantize_row)(const float* x, int64_t cols, ActBlock* out, int64_t stride);
+  // out may be x. Sum of squares: 64 interleaved partial sums, then a tree.
+  void (*rms_norm_row)(const float* x, const float* weight, float eps, int64_t cols, float* out);
+  // out_i = gate_i / (1 + exp(-gate_i)) * up_i; out may be gate.
+  void (*silu_multiply)(const float* gate, const float* up, int64_t count, float* out);
+  // 64 interleaved partial sums, then a tree.
+  float (*dot)(const float* a, const float* b, int64_t count);
+};
+
+const KernelTable& avx2_kernels();
+const KernelTable& avx512_kernels();
+
+}  // namespace hadal::kernels::cpu

@@ -1,0 +1,106 @@
+// Norms, projections and rows by number.
+#include <algorithm>
+#include <cstring>
+
+#include "hadal/base/check.h"
+#include "hadal/kernels/cpu/matmul.h"
+#include "hadal/kernels/cpu/panel.h"
+#include "hadal/kernels/cpu/store.h"
+#include "hadal/kernels/cpu/tiles.h"
+#include "hadal/kernels/cpu/units.h"
+
+namespace hadal::kernels::cpu {
+namespace {
+
+bool overlap(ConstView a, ConstView b) {
+  return a.data < b.data + b.rows * b.stride && b.data < a.data + a.rows * a.stride;
+}
+
+// Panels [begin, end) of one projection, all rows.
+void project(const KernelTable& kernels, const Projection& projection, const Batch& batch,
+             int64_t begin, int64_t end) {
+  alignas(64) float acc[kTileColumns * kPanelRows];
+  const PanelMatrix& matrix = of(*projection.weight).part(0);
+  for (int64_t t = 0; t < batch.tiles(); ++t) {
+    const Tile tile = batch.tile(t);
+    for (int64_t p = begin; p < end; ++p) {
+      multiply_panel(kernels, matrix, p, tile, acc);
+      store_panel(acc, tile.columns, p, projection.bias, projection.add, t * kTileColumns,
+                  projection.out);
+    }
+  }
+}
+
+}  // namespace
+
+void embed(CpuContext& context, const EmbedArgs& args) {
+  const PackedMatrix& table = of(*args.table);
+  HADAL_CHECK(args.out.cols == table.cols());
+  HADAL_CHECK(args.out.rows == static_cast<int64_t>(args.tokens.size()));
+  context.pool.parallel_for(args.tokens.size(), 4, [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; i < end; ++i) {
+      table.decode_row(0, args.tokens[i], args.out.row(static_cast<int64_t>(i)));
+    }
+  });
+}
+
+void gather(CpuContext& context, const GatherArgs& args) {
+  HADAL_CHECK(args.out.cols == args.x.cols);
+  HADAL_CHECK(args.out.rows == static_cast<int64_t>(args.rows.size()));
+  context.pool.parallel_for(args.rows.size(), 64, [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; i < end; ++i) {
+      HADAL_CHECK(args.rows[i] >= 0 && args.rows[i] < args.x.rows);
+      std::copy_n(args.x.row(args.rows[i]), args.x.cols, args.out.row(static_cast<int64_t>(i)));
+    }
+  });
+}
+
+void rms_norm(CpuContext& context, const RmsNormArgs& args) {
+  HADAL_CHECK(args.out.cols == args.x.cols && args.out.rows == args.x.rows);
+  for_rows(context.pool, args.x.rows, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      context.kernels.rms_norm_row(args.x.row(r), args.weight, args.eps, args.x.cols,
+                                   args.out.row(r));
+    }
+  });
+}
+
+void linear(CpuContext& context, const LinearArgs& args) {
+  HADAL_CHECK(args.projection_count >= 1 && args.projection_count <= 4);
+  if (args.x.rows == 0) return;
+  Batch::Needs needs;
+  int64_t panels = 0;
+  uint64_t bytes = 0;
+  for (int i = 0; i < args.projection_count; ++i) {
+    const Projection& projection = args.projections[i];
+    const PanelMatrix& matrix = of(*projection.weight).part(0);
+    HADAL_CHECK(matrix.cols == args.x.cols && matrix.rows == projection.out.cols);
+    HADAL_CHECK(projection.out.rows == args.x.rows);
+    needs.add(matrix);
+    needs.copy |= overlap(projection.out, args.x);
+    panels += matrix.panels();
+    bytes += matrix.stride * matrix.panels();
+  }
+
+  const Scratch::Frame frame(context.shared);
+  Batch batch(context.shared, args.x, args.norm_weight, args.norm_eps, needs);
+  for_rows(context.pool, args.x.rows, [&](int64_t begin, int64_t end, int thread) {
+    batch.prepare(context.kernels, context.scratch[thread], begin, end);
+  });
+
+  const int64_t grain = panels_per_unit(panels, bytes / panels, context.pool.threads());
+  context.pool.parallel_for(panels, grain, [&](size_t unit_begin, size_t unit_end, int) {
+    auto begin = static_cast<int64_t>(unit_begin);
+    auto end = static_cast<int64_t>(unit_end);
+    for (int i = 0; i < args.projection_count && end > 0; ++i) {
+      const int64_t count = of(*args.projections[i].weight).part(0).panels();
+      if (begin < count) {
+        project(context.kernels, args.projections[i], batch, begin, std::min(end, count));
+      }
+      begin = std::max<int64_t>(0, begin - count);
+      end -= count;
+    }
+  });
+}
+
+}  // namespace hadal::kernels::cpu

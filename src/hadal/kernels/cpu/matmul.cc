@@ -1,0 +1,99 @@
+#include "hadal/kernels/cpu/matmul.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "hadal/base/check.h"
+#include "hadal/kernels/cpu/panel.h"
+#include "hadal/kernels/cpu/store.h"
+#include "hadal/kernels/cpu/tiles.h"
+
+namespace hadal::kernels::cpu {
+
+CpuContext::CpuContext(ThreadPool& threads, Isa set)
+    : pool(threads),
+      isa(set),
+      kernels(set == Isa::kAvx512 ? avx512_kernels() : avx2_kernels()),
+      scratch(static_cast<size_t>(threads.threads())) {}
+
+void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64_t panel,
+                    const Tile& tile, float* acc) {
+  const std::byte* data = matrix.data + static_cast<uint64_t>(panel) * matrix.stride;
+  const auto type = static_cast<size_t>(matrix.dtype);
+  if (matrix.integer) {
+    kernels.integer[type](data, matrix.cols, tile.blocks, tile.columns, acc);
+    return;
+  }
+  const float* scales = matrix.scales;
+  if (scales != nullptr) scales += panel * kPanelRows / 128 * ((matrix.cols + 127) / 128);
+  kernels.floating[type](data, scales, padded_columns(matrix.cols), tile.rows, tile.columns, acc);
+}
+
+Batch::Batch(Scratch& scratch, ConstView x, const float* norm_weight, float norm_eps, Needs needs)
+    : x_(x), norm_weight_(norm_weight), norm_eps_(norm_eps) {
+  if (needs.integer) blocks_ = scratch.take<ActBlock>(x.rows * (x.cols / kBlock));
+  if (!needs.floating) return;
+  rows_ = scratch.take<const float*>(x.rows);
+  const int64_t padded = padded_columns(x.cols);
+  if (norm_weight != nullptr || needs.copy || padded != x.cols) {
+    floats_ = scratch.take<float>(x.rows * padded);
+  }
+  for (int64_t r = 0; r < x.rows; ++r) {
+    rows_[r] = floats_ != nullptr ? floats_ + r * padded : x.row(r);
+  }
+}
+
+void Batch::prepare(const KernelTable& kernels, Scratch& scratch, int64_t begin, int64_t end) {
+  const Scratch::Frame frame(scratch);
+  const int64_t cols = x_.cols;
+  const int64_t padded = padded_columns(cols);
+  float* spare =
+      floats_ == nullptr && norm_weight_ != nullptr ? scratch.take<float>(cols) : nullptr;
+  for (int64_t r = begin; r < end; ++r) {
+    const float* h = x_.row(r);
+    float* target = floats_ != nullptr ? floats_ + r * padded : spare;
+    if (norm_weight_ != nullptr) {
+      kernels.rms_norm_row(h, norm_weight_, norm_eps_, cols, target);
+      h = target;
+    } else if (target != nullptr) {
+      std::copy_n(h, cols, target);
+    }
+    if (floats_ != nullptr) std::fill(target + cols, target + padded, 0.0f);
+    if (blocks_ != nullptr) {
+      const int64_t tile = r / kTileColumns;
+      ActBlock* first = blocks_ + tile * kTileColumns * (cols / kBlock) + r % kTileColumns;
+      kernels.quantize_row(h, cols, first, tile_columns(x_.rows, tile));
+    }
+  }
+}
+
+Tile Batch::tile(int64_t index) const {
+  const int64_t first = index * kTileColumns;
+  Tile tile;
+  tile.columns = tile_columns(x_.rows, index);
+  if (blocks_ != nullptr) tile.blocks = blocks_ + first * (x_.cols / kBlock);
+  if (rows_ != nullptr) tile.rows = rows_ + first;
+  return tile;
+}
+
+void multiply(CpuContext& context, int thread, const PackedMatrix& matrix, int64_t part,
+              ConstView x, View out, bool add) {
+  const PanelMatrix& panels = matrix.part(part);
+  HADAL_CHECK(x.cols == panels.cols && out.cols == panels.rows && x.rows == out.rows);
+  Scratch& scratch = context.scratch[thread];
+  const Scratch::Frame frame(scratch);
+  Batch::Needs needs;
+  needs.add(panels);
+  Batch batch(scratch, x, nullptr, 0.0f, needs);
+  batch.prepare(context.kernels, scratch, 0, x.rows);
+  float* acc = scratch.take<float>(kTileColumns * kPanelRows);
+  for (int64_t t = 0; t < batch.tiles(); ++t) {
+    const Tile tile = batch.tile(t);
+    for (int64_t p = 0; p < panels.panels(); ++p) {
+      multiply_panel(context.kernels, panels, p, tile, acc);
+      store_panel(acc, tile.columns, p, nullptr, add, t * kTileColumns, out);
+    }
+  }
+}
+
+}  // namespace hadal::kernels::cpu

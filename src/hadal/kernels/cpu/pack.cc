@@ -1,0 +1,310 @@
+// The file's blocks into panels: see panel.h for the forms and tensor/blocks.h for the sources.
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string>
+#include <type_traits>
+
+#include "hadal/base/check.h"
+#include "hadal/kernels/cpu/panel.h"
+#include "hadal/tensor/blocks.h"
+
+namespace hadal::kernels::cpu {
+namespace {
+
+uint32_t load_word(const void* p) {
+  uint32_t word;
+  std::memcpy(&word, p, sizeof(word));
+  return word;
+}
+
+// Codes of 32 columns of a row as eight words of four bytes, 4 columns each; packed by put_codes.
+struct CodeWords {
+  uint32_t group[8];
+};
+
+void put_word(std::byte* line, int row, uint32_t word) { std::memcpy(line + 4 * row, &word, 4); }
+
+void put_nibbles(std::byte* codes, int row, const CodeWords& words) {
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t low = words.group[i] & 0x0F0F0F0F;
+    const uint32_t high = words.group[i + 4] & 0x0F0F0F0F;
+    put_word(codes + 64 * i, row, low | high << 4);
+  }
+}
+
+// Bit 4 of every code.
+void put_fifth_bits(std::byte* codes, int row, const CodeWords& words) {
+  uint32_t plane = 0;
+  for (int g = 0; g < 8; ++g) plane |= (words.group[g] >> 4 & 0x01010101) << g;
+  put_word(codes + 256, row, plane);
+}
+
+// Bits 4 and 5 of every code.
+void put_upper_bits(std::byte* codes, int row, const CodeWords& words) {
+  for (int p = 0; p < 2; ++p) {
+    uint32_t plane = 0;
+    for (int g = 0; g < 4; ++g) plane |= (words.group[4 * p + g] >> 4 & 0x03030303) << (2 * g);
+    put_word(codes + 256 + 64 * p, row, plane);
+  }
+}
+
+// 16 bytes, low half and high half, to words of nibbles.
+CodeWords halves(const std::array<uint8_t, 16>& codes) {
+  CodeWords words;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t both = load_word(codes.data() + 4 * i);
+    words.group[i] = both & 0x0F0F0F0F;
+    words.group[i + 4] = both >> 4 & 0x0F0F0F0F;
+  }
+  return words;
+}
+
+// Bit e of `high` becomes bit 4 of code e.
+void add_fifth_bits(const uint8_t* high, CodeWords& words) {
+  const uint32_t bits = load_word(high);
+  for (int g = 0; g < 8; ++g) {
+    const uint32_t four = bits >> (4 * g) & 15;
+    words.group[g] |= (four * 0x00204081 & 0x01010101) << 4;  // bit j to byte j
+  }
+}
+
+template <class T>
+void put_entry(std::byte* array, int row, const T& value) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  std::memcpy(array + sizeof(T) * row, &value, sizeof(T));
+}
+
+// Writes entry `row` of one source block: a super-block of the panel, at `out`.
+void pack_block(const BlockQ4_0& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  put_nibbles(out + 32, row, halves(block.codes));
+}
+void pack_block(const BlockIQ4_NL& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  put_nibbles(out + 32, row, halves(block.codes));
+}
+void pack_block(const BlockMXFP4& block, int row, std::byte* out) {
+  put_entry(out, row, block.exponent);
+  put_nibbles(out + 16, row, halves(block.codes));
+}
+void pack_block(const BlockQ4_1& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  put_entry(out + 32, row, block.minimum);
+  put_nibbles(out + 64, row, halves(block.codes));
+}
+void pack_block(const BlockQ5_0& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  CodeWords words = halves(block.codes);
+  add_fifth_bits(block.high.data(), words);
+  put_nibbles(out + 32, row, words);
+  put_fifth_bits(out + 32, row, words);
+}
+void pack_block(const BlockQ5_1& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  put_entry(out + 32, row, block.minimum);
+  CodeWords words = halves(block.codes);
+  add_fifth_bits(block.high.data(), words);
+  put_nibbles(out + 64, row, words);
+  put_fifth_bits(out + 64, row, words);
+}
+void pack_block(const BlockQ8_0& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  for (int g = 0; g < 8; ++g) {
+    put_word(out + 32 + 64 * g, row, load_word(block.codes.data() + 4 * g) ^ 0x80808080);
+  }
+}
+
+// Scales and minima of Q4_K and Q5_K.
+template <class Block>
+void pack_six_min(const Block& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  put_entry(out + 32, row, block.minimum);
+  for (int s = 0; s < 8; s += 2) {
+    uint32_t high = 0;
+    for (int i = 0; i < 2; ++i) {
+      const ScaleMinimum six = k_scale_minimum(block.scales, s + i);
+      const auto low = static_cast<uint8_t>((six.scale & 15) | (six.minimum & 15) << 4);
+      put_entry(out + 64 + 16 * (s + i), row, low);
+      high |= static_cast<uint32_t>(six.scale >> 4 | six.minimum >> 4 << 2) << (4 * i);
+    }
+    put_entry(out + 192 + 16 * (s / 2), row, static_cast<uint8_t>(high));
+  }
+}
+
+// Nibbles of sub-block s of Q4_K and Q5_K.
+CodeWords k_nibbles(const std::array<uint8_t, 128>& codes, int s) {
+  CodeWords words;
+  for (int g = 0; g < 8; ++g) {
+    words.group[g] = load_word(codes.data() + 32 * (s / 2) + 4 * g) >> (s % 2 * 4) & 0x0F0F0F0F;
+  }
+  return words;
+}
+
+void pack_block(const BlockQ4_K& block, int row, std::byte* out) {
+  pack_six_min(block, row, out);
+  for (int s = 0; s < 8; ++s) put_nibbles(out + 256 + 256 * s, row, k_nibbles(block.codes, s));
+}
+void pack_block(const BlockQ5_K& block, int row, std::byte* out) {
+  pack_six_min(block, row, out);
+  for (int s = 0; s < 8; ++s) {
+    CodeWords words = k_nibbles(block.codes, s);
+    for (int g = 0; g < 8; ++g) {
+      words.group[g] |= (load_word(block.high.data() + 4 * g) >> s & 0x01010101) << 4;
+    }
+    put_nibbles(out + 256 + 320 * s, row, words);
+    put_fifth_bits(out + 256 + 320 * s, row, words);
+  }
+}
+
+// Two bits of sub-block s of Q2_K, Q3_K and (as upper bits) Q6_K.
+uint32_t two_bits(const std::array<uint8_t, 64>& codes, int s, int group) {
+  return load_word(codes.data() + 32 * (s / 4) + 4 * group) >> (s % 4 * 2) & 0x03030303;
+}
+
+void pack_block(const BlockQ2_K& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  put_entry(out + 32, row, block.minimum);
+  for (int s = 0; s < 8; ++s) {
+    std::byte* target = out + 64 + (32 + 256) * s;
+    put_entry(target, row, block.scales[2 * s]);
+    put_entry(target + 16, row, block.scales[2 * s + 1]);
+    CodeWords words;
+    for (int g = 0; g < 8; ++g) words.group[g] = two_bits(block.codes, s, g);
+    put_nibbles(target + 32, row, words);
+  }
+}
+void pack_block(const BlockQ3_K& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  for (int s = 0; s < 8; ++s) {
+    std::byte* target = out + 32 + (32 + 256) * s;
+    put_entry(target, row, static_cast<int8_t>(q3_k_scale(block.scales, 2 * s)));
+    put_entry(target + 16, row, static_cast<int8_t>(q3_k_scale(block.scales, 2 * s + 1)));
+    CodeWords words;
+    for (int g = 0; g < 8; ++g) {
+      const uint32_t third = load_word(block.high.data() + 4 * g) >> s & 0x01010101;
+      words.group[g] = two_bits(block.codes, s, g) | third << 2;
+    }
+    put_nibbles(target + 32, row, words);
+  }
+}
+void pack_block(const BlockQ6_K& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  for (int s = 0; s < 8; ++s) {
+    std::byte* target = out + 32 + (32 + 384) * s;
+    put_entry(target, row, block.scales[2 * s]);
+    put_entry(target + 16, row, block.scales[2 * s + 1]);
+    const int half = s / 4;
+    const int j = s % 4;
+    CodeWords words;
+    for (int g = 0; g < 8; ++g) {
+      const uint32_t low = load_word(block.low.data() + 64 * half + 32 * (j % 2) + 4 * g);
+      words.group[g] = (low >> (j / 2 * 4) & 0x0F0F0F0F) | two_bits(block.high, s, g) << 4;
+    }
+    put_nibbles(target + 32, row, words);
+    put_upper_bits(target + 32, row, words);
+  }
+}
+void pack_block(const BlockIQ4_XS& block, int row, std::byte* out) {
+  put_entry(out, row, block.scale);
+  for (int s = 0; s < 8; ++s) {
+    std::byte* target = out + 32 + (16 + 256) * s;
+    const int low = block.scales_low[s / 2] >> (s % 2 * 4) & 15;
+    const int high = block.scales_high[s / 4] >> (s % 4 * 2) & 3;
+    put_entry(target, row, static_cast<int8_t>((low | high << 4) - 32));
+    std::array<uint8_t, 16> codes;
+    std::copy_n(block.codes.begin() + 16 * s, 16, codes.begin());
+    put_nibbles(target + 16, row, halves(codes));
+  }
+}
+
+template <class Block>
+void pack_blocks(const std::byte* const* rows, int64_t cols, uint64_t super_bytes,
+                 std::byte* panel) {
+  for (int64_t b = 0; b < cols / Block::kElements; ++b) {
+    for (int r = 0; r < kPanelRows; ++r) {
+      Block block;
+      std::memcpy(&block, rows[r] + b * sizeof(Block), sizeof(Block));
+      pack_block(block, r, panel + b * super_bytes);
+    }
+  }
+}
+
+// The columns that pad a float panel.
+template <class T>
+void clear_padding(int64_t cols, std::byte* panel) {
+  const int64_t begin = cols / 4 * 4 * kPanelRows;
+  const int64_t end = padded_columns(cols) * kPanelRows;
+  std::memset(panel + begin * sizeof(T), 0, static_cast<size_t>(end - begin) * sizeof(T));
+}
+
+// [k][16] elements of T.
+template <class T>
+void pack_columns(const std::byte* const* rows, int64_t cols, std::byte* panel) {
+  clear_padding<T>(cols, panel);
+  for (int r = 0; r < kPanelRows; ++r) {
+    for (int64_t k = 0; k < cols; ++k) {
+      std::memcpy(panel + (k * kPanelRows + r) * sizeof(T), rows[r] + k * sizeof(T), sizeof(T));
+    }
+  }
+}
+
+// [k / 2][16][2] elements of T.
+template <class T>
+void pack_pairs(const std::byte* const* rows, int64_t cols, std::byte* panel) {
+  clear_padding<T>(cols, panel);
+  for (int r = 0; r < kPanelRows; ++r) {
+    for (int64_t k = 0; k < cols; ++k) {
+      const int64_t to = (k / 2 * kPanelRows + r) * 2 + k % 2;
+      std::memcpy(panel + to * sizeof(T), rows[r] + k * sizeof(T), sizeof(T));
+    }
+  }
+}
+
+}  // namespace
+
+void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, std::byte* panel) {
+  const Result<PanelForm> form = panel_form(dtype);
+  HADAL_CHECK(form.has_value());
+  const uint64_t step = form->integer ? super_bytes(*form) : 0;
+  switch (dtype) {
+    case DType::kF32:
+      return pack_columns<uint32_t>(rows, cols, panel);
+    case DType::kF16:
+      return pack_columns<uint16_t>(rows, cols, panel);
+    case DType::kBF16:
+      return pack_pairs<uint16_t>(rows, cols, panel);
+    case DType::kF8E4M3:
+      return pack_pairs<uint8_t>(rows, cols, panel);
+    case DType::kQ4_0:
+      return pack_blocks<BlockQ4_0>(rows, cols, step, panel);
+    case DType::kQ4_1:
+      return pack_blocks<BlockQ4_1>(rows, cols, step, panel);
+    case DType::kQ5_0:
+      return pack_blocks<BlockQ5_0>(rows, cols, step, panel);
+    case DType::kQ5_1:
+      return pack_blocks<BlockQ5_1>(rows, cols, step, panel);
+    case DType::kQ8_0:
+      return pack_blocks<BlockQ8_0>(rows, cols, step, panel);
+    case DType::kQ2_K:
+      return pack_blocks<BlockQ2_K>(rows, cols, step, panel);
+    case DType::kQ3_K:
+      return pack_blocks<BlockQ3_K>(rows, cols, step, panel);
+    case DType::kQ4_K:
+      return pack_blocks<BlockQ4_K>(rows, cols, step, panel);
+    case DType::kQ5_K:
+      return pack_blocks<BlockQ5_K>(rows, cols, step, panel);
+    case DType::kQ6_K:
+      return pack_blocks<BlockQ6_K>(rows, cols, step, panel);
+    case DType::kIQ4_NL:
+      return pack_blocks<BlockIQ4_NL>(rows, cols, step, panel);
+    case DType::kIQ4_XS:
+      return pack_blocks<BlockIQ4_XS>(rows, cols, step, panel);
+    case DType::kMXFP4:
+      return pack_blocks<BlockMXFP4>(rows, cols, step, panel);
+    default:
+      HADAL_CHECK(false, std::string(dtype_name(dtype)));
+  }
+}
+
+}  // namespace hadal::kernels::cpu

@@ -1,0 +1,213 @@
+// PackedMatrix and PackedFfn: checks of the source, memory, and packing on all threads.
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "hadal/base/check.h"
+#include "hadal/kernels/cpu/matmul.h"
+#include "hadal/kernels/cpu/panel.h"
+
+namespace hadal::kernels::cpu {
+namespace {
+
+constexpr int64_t kFp8Block = 128;
+constexpr float kHalfToFp8 = 256.0f;  // panel_float-inl.h reads E4M3 as a half, 2^-8 of its value
+constexpr uint64_t kAlignment = 64;
+
+constexpr int64_t fp8_blocks(int64_t elements) { return (elements + kFp8Block - 1) / kFp8Block; }
+constexpr uint64_t aligned(uint64_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+bool holds_nan(std::span<const std::byte> fp8) {
+  bool found = false;
+  for (const std::byte b : fp8) found |= (b & std::byte{0x7F}) == std::byte{0x7F};
+  return found;
+}
+
+// What of a source a caller can get wrong is checked; what a file can get wrong is an error.
+Status check_source(const MatrixSource& source) {
+  HADAL_TRY(const PanelForm form, panel_form(source.dtype));
+  static_cast<void>(form);
+  HADAL_CHECK(!source.parts.empty());
+  HADAL_CHECK(source.rows > 0 && source.cols > 0);
+  HADAL_CHECK(source.cols % dtype_info(source.dtype).block_elements == 0);
+  const uint64_t bytes = static_cast<uint64_t>(source.rows) * row_bytes(source.dtype, source.cols);
+  for (const std::span<const std::byte> part : source.parts) HADAL_CHECK(part.size() == bytes);
+  if (source.dtype != DType::kF8E4M3) return {};
+
+  HADAL_CHECK(source.fp8_scales.size() == source.parts.size());
+  for (size_t i = 0; i < source.parts.size(); ++i) {
+    const auto scales = static_cast<int64_t>(source.fp8_scales[i].size());
+    HADAL_CHECK(scales == fp8_blocks(source.rows) * fp8_blocks(source.cols));
+    if (holds_nan(source.parts[i])) {
+      return fail(Code::kCorrupt, "FP8 weights [" + std::to_string(source.rows) + ", " +
+                                      std::to_string(source.cols) + "] hold NaN");
+    }
+  }
+  return {};
+}
+
+std::vector<float> fp8_scales(const MatrixSource& source, size_t part) {
+  std::vector<float> scales;
+  if (source.dtype != DType::kF8E4M3) return scales;
+  for (const float scale : source.fp8_scales[part]) scales.push_back(scale * kHalfToFp8);
+  return scales;
+}
+
+uint64_t source_panel_bytes(const MatrixSource& source) {
+  return panel_bytes(*panel_form(source.dtype), source.cols);
+}
+
+// One part of a source and the place of its panels.
+struct Placement {
+  const MatrixSource* source;
+  size_t part;
+  std::byte* data;
+  uint64_t stride;
+};
+
+PanelMatrix panel_matrix(const Placement& place, const std::vector<float>& scales) {
+  PanelMatrix matrix;
+  matrix.dtype = place.source->dtype;
+  matrix.integer = panel_form(matrix.dtype)->integer;
+  matrix.rows = place.source->rows;
+  matrix.cols = place.source->cols;
+  matrix.data = place.data;
+  matrix.stride = place.stride;
+  matrix.scales = scales.empty() ? nullptr : scales.data();
+  return matrix;
+}
+
+void pack_one(const Placement& place, int64_t panel, const std::byte* zero_row) {
+  const MatrixSource& source = *place.source;
+  const uint64_t bytes = row_bytes(source.dtype, source.cols);
+  const std::byte* part = source.parts[place.part].data();
+  std::array<const std::byte*, kPanelRows> rows;
+  for (int64_t r = 0; r < kPanelRows; ++r) {
+    const int64_t row = panel * kPanelRows + r;
+    rows[r] = row < source.rows ? part + static_cast<uint64_t>(row) * bytes : zero_row;
+  }
+  pack_panel(source.dtype, rows.data(), source.cols, place.data + panel * place.stride);
+}
+
+// Placements of one source (equal shapes), all panels of all, on every thread.
+void pack_all(const std::vector<Placement>& places, ThreadPool& pool) {
+  const MatrixSource& source = *places.front().source;
+  const int64_t panels = panel_count(source.rows);
+  const std::vector<std::byte> zero_row(row_bytes(source.dtype, source.cols));
+  pool.parallel_for(places.size() * panels, 8, [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; i < end; ++i) {
+      pack_one(places[i / panels], static_cast<int64_t>(i % panels), zero_row.data());
+    }
+  });
+}
+
+tl::unexpected<Error> no_memory(uint64_t bytes) {
+  return fail(Code::kExhausted, "no memory for " + std::to_string(bytes) + " bytes of weights");
+}
+
+}  // namespace
+
+PackedMatrix::PackedMatrix(const MatrixSource& source)
+    : Matrix(static_cast<int64_t>(source.parts.size()), source.rows, source.cols, source.dtype) {}
+PackedMatrix::~PackedMatrix() = default;
+
+Result<std::unique_ptr<PackedMatrix>> PackedMatrix::make(const MatrixSource& source,
+                                                         ThreadPool& pool) {
+  HADAL_TRY_VOID(check_source(source));
+  auto matrix = std::unique_ptr<PackedMatrix>(new PackedMatrix(source));
+  const uint64_t stride = source_panel_bytes(source);
+  const uint64_t part_bytes = aligned(stride * panel_count(source.rows));
+  matrix->bytes_ = part_bytes * source.parts.size();
+  matrix->memory_ = PanelMemory::make(matrix->bytes_);
+  if (matrix->memory_ == nullptr) return no_memory(matrix->bytes_);
+
+  std::vector<Placement> places;
+  for (size_t i = 0; i < source.parts.size(); ++i) {
+    places.push_back({&source, i, matrix->memory_->data() + i * part_bytes, stride});
+    matrix->scales_.push_back(fp8_scales(source, i));
+    matrix->bytes_ += matrix->scales_.back().size() * sizeof(float);
+    matrix->parts_.push_back(panel_matrix(places.back(), matrix->scales_.back()));
+  }
+  pack_all(places, pool);
+  return matrix;
+}
+
+const PanelMatrix& PackedMatrix::part(int64_t index) const {
+  HADAL_CHECK(index >= 0 && index < count_);
+  return parts_[index];
+}
+
+void PackedMatrix::decode_row(int64_t index, int64_t row, float* target) const {
+  unpack_row(part(index), row, target);
+}
+
+PackedFfn::PackedFfn(int64_t count, int64_t hidden, int64_t inner) : Ffn(count, hidden, inner) {}
+PackedFfn::~PackedFfn() = default;
+
+Result<std::unique_ptr<PackedFfn>> PackedFfn::make(const MatrixSource& gate, const MatrixSource& up,
+                                                   const MatrixSource& down, ThreadPool& pool) {
+  HADAL_TRY_VOID(check_source(gate));
+  HADAL_TRY_VOID(check_source(up));
+  HADAL_TRY_VOID(check_source(down));
+  const size_t count = gate.parts.size();
+  HADAL_CHECK(up.parts.size() == count && down.parts.size() == count);
+  HADAL_CHECK(up.rows == gate.rows && up.cols == gate.cols);
+  HADAL_CHECK(down.rows == gate.cols && down.cols == gate.rows);
+
+  auto ffn =
+      std::unique_ptr<PackedFfn>(new PackedFfn(static_cast<int64_t>(count), gate.cols, gate.rows));
+  const uint64_t gate_bytes = source_panel_bytes(gate);
+  const uint64_t pair = gate_bytes + source_panel_bytes(up);
+  const uint64_t down_at = aligned(pair * panel_count(gate.rows));
+  const uint64_t down_bytes = source_panel_bytes(down);
+  const uint64_t extent = aligned(down_at + down_bytes * panel_count(down.rows));
+  ffn->bytes_ = extent * count;
+  ffn->memory_ = PanelMemory::make(ffn->bytes_);
+  if (ffn->memory_ == nullptr) return no_memory(ffn->bytes_);
+
+  std::array<std::vector<Placement>, 3> places;
+  const auto place = [&](size_t which, const Placement& at, std::vector<PanelMatrix>& matrices) {
+    places[which].push_back(at);
+    ffn->scales_.push_back(fp8_scales(*at.source, at.part));
+    ffn->bytes_ += ffn->scales_.back().size() * sizeof(float);
+    matrices.push_back(panel_matrix(at, ffn->scales_.back()));
+  };
+  for (size_t e = 0; e < count; ++e) {
+    std::byte* base = ffn->memory_->data() + e * extent;
+    place(0, {&gate, e, base, pair}, ffn->gate_);
+    place(1, {&up, e, base + gate_bytes, pair}, ffn->up_);
+    place(2, {&down, e, base + down_at, down_bytes}, ffn->down_);
+  }
+  for (const std::vector<Placement>& one : places) pack_all(one, pool);
+  return ffn;
+}
+
+const PanelMatrix& PackedFfn::gate(int64_t index) const {
+  HADAL_CHECK(index >= 0 && index < count_);
+  return gate_[index];
+}
+const PanelMatrix& PackedFfn::up(int64_t index) const {
+  HADAL_CHECK(index >= 0 && index < count_);
+  return up_[index];
+}
+const PanelMatrix& PackedFfn::down(int64_t index) const {
+  HADAL_CHECK(index >= 0 && index < count_);
+  return down_[index];
+}
+
+const PackedMatrix& of(const Matrix& matrix) {
+  const auto* ours = dynamic_cast<const PackedMatrix*>(&matrix);
+  HADAL_CHECK(ours != nullptr, "a matrix packed by another backend");
+  return *ours;
+}
+
+const PackedFfn& of(const Ffn& ffn) {
+  const auto* ours = dynamic_cast<const PackedFfn*>(&ffn);
+  HADAL_CHECK(ours != nullptr, "an ffn packed by another backend");
+  return *ours;
+}
+
+}  // namespace hadal::kernels::cpu

@@ -1,0 +1,195 @@
+#include "hadal/kernels/cpu/panel.h"
+
+#include <sys/mman.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "hadal/base/check.h"
+#include "hadal/kernels/cpu/levels.h"
+#include "hadal/tensor/quant.h"
+
+namespace hadal::kernels::cpu {
+namespace {
+
+constexpr uint64_t kHugePage = uint64_t{2} << 20;
+constexpr uint64_t kLine = 64;
+constexpr int64_t kFp8Block = 128;
+constexpr float kFp8AsHalf = 0x1.0p-8f;  // undoes the 2^8 in PanelMatrix::scales
+
+PanelForm integer_form(Codes codes, Scales scales, int32_t zero) {
+  return {.integer = true, .codes = codes, .scales = scales, .zero = zero};
+}
+PanelForm level_form(Scales scales, Levels levels) {
+  return {.integer = true, .codes = Codes::kNibble, .scales = scales, .levels = levels};
+}
+PanelForm float_form(int64_t element_bytes) { return {.element_bytes = element_bytes}; }
+
+uint8_t byte_at(const std::byte* p) { return std::to_integer<uint8_t>(*p); }
+float half_at(const std::byte* array, int row) {
+  uint16_t bits;
+  std::memcpy(&bits, array + 2 * row, sizeof(bits));
+  return f16_to_f32(bits);
+}
+
+// Code of (row, column k of the block), the zero not yet subtracted.
+int code_at(const PanelForm& form, const std::byte* codes, int row, int k) {
+  const int group = k / 4;
+  const int lane = 4 * row + k % 4;
+  if (form.codes == Codes::kByte) return byte_at(codes + 64 * group + lane);
+  int code = byte_at(codes + 64 * (group % 4) + lane) >> (group / 4 * 4) & 15;
+  if (form.codes == Codes::kFive) code |= (byte_at(codes + 256 + lane) >> group & 1) << 4;
+  if (form.codes == Codes::kSix) {
+    code |= (byte_at(codes + 256 + 64 * (group / 4) + lane) >> (group % 4 * 2) & 3) << 4;
+  }
+  if (form.levels == Levels::kIq4) return kBiasedIq4.bytes[code] - 128;
+  if (form.levels == Levels::kMxfp4) return kBiasedMxfp4.bytes[code] - 128;
+  return code;
+}
+
+struct ScaleAndMinimum {
+  float scale = 0, minimum = 0;  // value = scale * code + minimum
+};
+
+// Of `row` in block i of a super-block, columns [16 half, 16 half + 16).
+ScaleAndMinimum scale_at(const PanelForm& form, const std::byte* header, const std::byte* block,
+                         int i, int row, int half) {
+  switch (form.scales) {
+    case Scales::kHalf:
+      return {half_at(block, row)};
+    case Scales::kHalfMin:
+      return {half_at(block, row), half_at(block + 32, row)};
+    case Scales::kExponent:
+      return {0.5f * ue8m0_to_f32(byte_at(block + row))};
+    case Scales::kSixMin: {
+      const int low = byte_at(header + 64 + 16 * i + row);
+      const int high = byte_at(header + 192 + 16 * (i / 2) + row) >> (i % 2 * 4);
+      const int scale = (low & 15) | (high & 3) << 4;
+      const int minimum = low >> 4 | (high >> 2 & 3) << 4;
+      return {half_at(header, row) * static_cast<float>(scale),
+              -half_at(header + 32, row) * static_cast<float>(minimum)};
+    }
+    case Scales::kByte:
+    case Scales::kBytePair: {
+      const auto scale = static_cast<int8_t>(byte_at(block + 16 * half + row));
+      return {half_at(header, row) * static_cast<float>(scale)};
+    }
+    case Scales::kNibblePair: {
+      const int both = byte_at(block + 16 * half + row);
+      return {half_at(header, row) * static_cast<float>(both & 15),
+              -half_at(header + 32, row) * static_cast<float>(both >> 4)};
+    }
+  }
+  return {};
+}
+
+void unpack_integer_row(const PanelForm& form, const std::byte* panel, int row, int64_t cols,
+                        float* target) {
+  const auto supers = super_blocks(form.scales);
+  const bool halves = form.scales == Scales::kBytePair || form.scales == Scales::kNibblePair;
+  for (int64_t b = 0; b < cols / kBlock; b += supers) {
+    const std::byte* header = panel;
+    panel += super_header_bytes(form.scales);
+    for (int i = 0; i < supers; ++i, target += kBlock) {
+      const std::byte* codes = panel + block_header_bytes(form.scales);
+      for (int half = 0; half < 2; ++half) {
+        const ScaleAndMinimum s = scale_at(form, header, panel, i, row, halves ? half : 0);
+        for (int k = 16 * half; k < 16 * half + 16; ++k) {
+          const auto code = static_cast<float>(code_at(form, codes, row, k) - form.zero);
+          target[k] = s.scale * code + s.minimum;
+        }
+      }
+      panel = codes + code_bytes(form.codes);
+    }
+  }
+}
+
+}  // namespace
+
+Result<PanelForm> panel_form(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return float_form(4);
+    case DType::kF16:
+    case DType::kBF16:
+      return float_form(2);
+    case DType::kF8E4M3:
+      return float_form(1);
+    case DType::kQ4_0:
+      return integer_form(Codes::kNibble, Scales::kHalf, 8);
+    case DType::kQ4_1:
+      return integer_form(Codes::kNibble, Scales::kHalfMin, 0);
+    case DType::kQ5_0:
+      return integer_form(Codes::kFive, Scales::kHalf, 16);
+    case DType::kQ5_1:
+      return integer_form(Codes::kFive, Scales::kHalfMin, 0);
+    case DType::kQ8_0:
+      return integer_form(Codes::kByte, Scales::kHalf, 128);
+    case DType::kQ2_K:
+      return integer_form(Codes::kNibble, Scales::kNibblePair, 0);
+    case DType::kQ3_K:
+      return integer_form(Codes::kNibble, Scales::kBytePair, 4);
+    case DType::kQ4_K:
+      return integer_form(Codes::kNibble, Scales::kSixMin, 0);
+    case DType::kQ5_K:
+      return integer_form(Codes::kFive, Scales::kSixMin, 0);
+    case DType::kQ6_K:
+      return integer_form(Codes::kSix, Scales::kBytePair, 32);
+    case DType::kIQ4_NL:
+      return level_form(Scales::kHalf, Levels::kIq4);
+    case DType::kIQ4_XS:
+      return level_form(Scales::kByte, Levels::kIq4);
+    case DType::kMXFP4:
+      return level_form(Scales::kExponent, Levels::kMxfp4);
+    default:
+      break;
+  }
+  return fail(Code::kUnsupported,
+              "weights of type " + std::string(dtype_name(dtype)) + " have no kernels on the CPU");
+}
+
+uint64_t panel_bytes(const PanelForm& form, int64_t cols) {
+  if (!form.integer) {
+    return static_cast<uint64_t>(padded_columns(cols) * kPanelRows * form.element_bytes);
+  }
+  return static_cast<uint64_t>(cols / kBlock / super_blocks(form.scales)) * super_bytes(form);
+}
+
+std::unique_ptr<PanelMemory> PanelMemory::make(uint64_t bytes) {
+  const uint64_t alignment = bytes >= kHugePage ? kHugePage : kLine;
+  const uint64_t size = (bytes + alignment - 1) / alignment * alignment;
+  void* data = std::aligned_alloc(alignment, size);
+  if (data == nullptr) return nullptr;
+  if (alignment == kHugePage) static_cast<void>(::madvise(data, size, MADV_HUGEPAGE));
+  auto memory = std::unique_ptr<PanelMemory>(new PanelMemory());
+  memory->data_ = static_cast<std::byte*>(data);
+  return memory;
+}
+
+PanelMemory::~PanelMemory() { std::free(data_); }
+
+void unpack_row(const PanelMatrix& matrix, int64_t row, float* target) {
+  HADAL_CHECK(row >= 0 && row < matrix.rows);
+  const Result<PanelForm> form = panel_form(matrix.dtype);
+  HADAL_CHECK(form.has_value());
+  const std::byte* panel = matrix.data + static_cast<uint64_t>(row / kPanelRows) * matrix.stride;
+  const int lane = static_cast<int>(row % kPanelRows);
+  if (form->integer) return unpack_integer_row(*form, panel, lane, matrix.cols, target);
+
+  const int64_t scale_columns = (matrix.cols + kFp8Block - 1) / kFp8Block;
+  for (int64_t k = 0; k < matrix.cols; ++k) {
+    const bool paired = matrix.dtype == DType::kBF16 || matrix.dtype == DType::kF8E4M3;
+    const int64_t element =
+        paired ? (k / 2 * kPanelRows + lane) * 2 + k % 2 : k * kPanelRows + lane;
+    const std::byte* source = panel + element * form->element_bytes;
+    dequantize(matrix.dtype, source, target + k, 1);
+    if (matrix.scales != nullptr) {
+      const float* scales = matrix.scales + row / kFp8Block * scale_columns;
+      target[k] *= scales[k / kFp8Block] * kFp8AsHalf;
+    }
+  }
+}
+
+}  // namespace hadal::kernels::cpu

@@ -1,0 +1,154 @@
+// Weights in panels of 16 rows. One form per element type; all integer forms share one
+// micro-kernel.
+//
+// Integer forms. A panel is a sequence of super-blocks; a super-block is a header, then its blocks
+// of 32 columns; a block is its own header, then its codes. "[16]" is one entry per row.
+//
+//   codes    kNibble  4 lines of 64 bytes. Byte 4 r + j of line i: low nibble row r, column 4 i +
+//   j; high
+//                     nibble column 16 + 4 i + j. So one line is two operands of a 4-way byte dot
+//                     product.
+//            kFive    nibbles, then a line whose byte 4 r + j has in bit g bit 4 of column 4 g + j
+//            kSix     nibbles, then two lines: bits 2 g.. of byte 4 r + j are bits 4, 5 of column
+//                     16 p + 4 g + j in line p
+//            kByte    8 lines, byte 4 r + j of line g is column 4 g + j, plus 128
+//   scales   kHalf        block: f16 [16]                                       value = s (code -
+//   zero)
+//            kHalfMin     block: f16 s [16], f16 m [16]                         value = s code + m
+//            kExponent    block: u8 e [16]                          value = 2^(e - 128) (code -
+//            zero) kSixMin      super, 8 blocks: f16 d [16], f16 m [16], low [8][16], high [4][16];
+//            block i has
+//                         the low nibbles of its scale and minimum in low[i], their upper two bits
+//                         in the nibble i % 2 of high[i / 2]                  value = d scale code
+//                         - m minimum
+//            kByte        super, 8 blocks: f16 d [16]; block: s8 [16]    value = d scale (code -
+//            zero) kBytePair    super, 8 blocks: f16 d [16]; block: s8 [2][16], a scale for 16
+//            columns kNibblePair  super, 8 blocks: f16 d [16], f16 m [16]; block: u8 [2][16], scale
+//            in the low
+//                         nibble, minimum in the high one, of 16 columns
+//
+// Float forms hold columns, padded with zeros to a multiple of 4, in the type's own width:
+//   F32, F16: column k as [16]. BF16: columns 2 k and 2 k + 1 interleaved, [16][2]. FP8: columns 4
+//   k..4 k+3 in 64 bytes, [16][2] of the first two, then [16][2] of the others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "hadal/base/result.h"
+#include "hadal/kernels/cpu/kernels.h"
+#include "hadal/kernels/weights.h"
+
+namespace hadal::kernels::cpu {
+
+enum class Codes : uint8_t { kNibble, kFive, kSix, kByte };
+enum class Scales : uint8_t {
+  kHalf,
+  kHalfMin,
+  kExponent,
+  kSixMin,
+  kByte,
+  kBytePair,
+  kNibblePair,
+};
+
+constexpr int64_t code_bytes(Codes codes) {
+  return codes == Codes::kNibble ? 256
+         : codes == Codes::kFive ? 320
+         : codes == Codes::kSix  ? 384
+                                 : 512;
+}
+constexpr int64_t super_blocks(Scales scales) {
+  return scales == Scales::kHalf || scales == Scales::kHalfMin || scales == Scales::kExponent ? 1
+                                                                                              : 8;
+}
+constexpr int64_t super_header_bytes(Scales scales) {
+  switch (scales) {
+    case Scales::kSixMin:
+      return 256;
+    case Scales::kByte:
+    case Scales::kBytePair:
+      return 32;
+    case Scales::kNibblePair:
+      return 64;
+    default:
+      return 0;
+  }
+}
+constexpr int64_t block_header_bytes(Scales scales) {
+  switch (scales) {
+    case Scales::kHalfMin:
+      return 64;
+    case Scales::kExponent:
+    case Scales::kByte:
+      return 16;
+    case Scales::kSixMin:
+      return 0;
+    default:
+      return 32;
+  }
+}
+
+// What codes mean, beyond their bits.
+enum class Levels : uint8_t { kLinear, kIq4, kMxfp4 };
+
+struct PanelForm {
+  bool integer = false;
+  // Integer forms.
+  Codes codes = Codes::kNibble;
+  Scales scales = Scales::kHalf;
+  Levels levels = Levels::kLinear;
+  int32_t zero = 0;
+  // Float forms.
+  int64_t element_bytes = 0;
+};
+
+// kUnsupported: a type without kernels.
+Result<PanelForm> panel_form(DType dtype);
+
+// Columns of a float form with its padding.
+constexpr int64_t padded_columns(int64_t cols) { return (cols + 3) / 4 * 4; }
+constexpr int64_t panel_count(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
+// Integer forms: bytes of one super-block.
+constexpr uint64_t super_bytes(const PanelForm& form) {
+  return static_cast<uint64_t>(super_header_bytes(form.scales) +
+                               super_blocks(form.scales) *
+                                   (block_header_bytes(form.scales) + code_bytes(form.codes)));
+}
+uint64_t panel_bytes(const PanelForm& form, int64_t cols);
+
+// One matrix in panels; does not own.
+struct PanelMatrix {
+  DType dtype = DType::kF32;
+  bool integer = false;  // the activations it wants: ActBlocks, or floats
+  int64_t rows = 0, cols = 0;
+  const std::byte* data = nullptr;
+  uint64_t stride = 0;            // bytes from a panel to the next
+  const float* scales = nullptr;  // FP8: [ceil(rows / 128)][ceil(cols / 128)], times 2^8
+
+  int64_t panels() const { return panel_count(rows); }
+};
+
+// Not initialised; 2 MB aligned and on huge pages where that pays.
+class PanelMemory {
+ public:
+  // Null when memory cannot be had.
+  static std::unique_ptr<PanelMemory> make(uint64_t bytes);
+  ~PanelMemory();
+  std::byte* data() const { return data_; }
+
+ private:
+  PanelMemory() = default;
+  std::byte* data_ = nullptr;
+};
+
+// Packs 16 rows of the file's bytes, each row_bytes(dtype, cols) long, as one panel: every byte of
+// it.
+void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, std::byte* panel);
+
+// target[0, cols) = row `row` of the matrix.
+void unpack_row(const PanelMatrix& matrix, int64_t row, float* target);
+
+}  // namespace hadal::kernels::cpu

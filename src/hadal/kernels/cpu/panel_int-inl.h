@@ -1,0 +1,252 @@
+// Panels of integer codes times int8 activations. Forms: panel.h. Included once per instruction
+// set.
+//
+// Order: each output's accumulator takes its blocks of 32 columns from first to last, each by the
+// same few fused operations, so that neither the number of columns in the tile nor the set changes
+// a bit.
+
+// The eight operands of a block.
+template <Codes kCodes, Levels kLevels>
+HADAL_INLINE void load_codes(const uint8_t* p, U8x64* w) {
+  if constexpr (kCodes == Codes::kByte) {
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; ++g) w[g] = u8_load(p + 64 * g);
+    return;
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const U8x64 line = u8_load(p + 64 * i);
+    w[i] = low_nibbles(line);
+    w[i + 4] = high_nibbles(line);
+  }
+  if constexpr (kCodes == Codes::kFive) {
+    const U8x64 plane = u8_load(p + 256);
+    w[0] = or_plane<4>(w[0], plane, 16);
+    w[1] = or_plane<3>(w[1], plane, 16);
+    w[2] = or_plane<2>(w[2], plane, 16);
+    w[3] = or_plane<1>(w[3], plane, 16);
+    w[4] = or_plane<0>(w[4], plane, 16);
+    w[5] = or_plane<-1>(w[5], plane, 16);
+    w[6] = or_plane<-2>(w[6], plane, 16);
+    w[7] = or_plane<-3>(w[7], plane, 16);
+  }
+  if constexpr (kCodes == Codes::kSix) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const U8x64 plane = u8_load(p + 256 + 64 * half);
+      w[4 * half + 0] = or_plane<4>(w[4 * half + 0], plane, 48);
+      w[4 * half + 1] = or_plane<2>(w[4 * half + 1], plane, 48);
+      w[4 * half + 2] = or_plane<0>(w[4 * half + 2], plane, 48);
+      w[4 * half + 3] = or_plane<-2>(w[4 * half + 3], plane, 48);
+    }
+  }
+  if constexpr (kLevels != Levels::kLinear) {
+    const uint8_t* table = kLevels == Levels::kIq4 ? kBiasedIq4.bytes : kBiasedMxfp4.bytes;
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; ++g) w[g] = look_up(table, w[g]);
+  }
+}
+
+// Scales: load_super reads the header of a super-block, load_block that of its block `i`; then
+// `scale` (and `minimum`) hold what multiplies this block's codes (and the sum of activations).
+template <Scales kScales>
+struct BlockScales;
+
+template <>
+struct BlockScales<Scales::kHalf> {
+  HADAL_INLINE void load_super(const uint8_t*) {}
+  HADAL_INLINE void load_block(const uint8_t*, const uint8_t* block, int) {
+    scale = f32_load_f16(block);
+  }
+  F32x16 scale;
+};
+
+template <>
+struct BlockScales<Scales::kHalfMin> {
+  HADAL_INLINE void load_super(const uint8_t*) {}
+  HADAL_INLINE void load_block(const uint8_t*, const uint8_t* block, int) {
+    scale = f32_load_f16(block);
+    minimum = f32_load_f16(block + 32);
+  }
+  F32x16 scale, minimum;
+};
+
+template <>
+struct BlockScales<Scales::kExponent> {
+  HADAL_INLINE void load_super(const uint8_t*) {}
+  // 2^(e - 128) by way of 2^(e - 127): exact but for e = 0, where 2^-128 becomes 0.
+  HADAL_INLINE void load_block(const uint8_t*, const uint8_t* block, int) {
+    scale = multiply(from_bits(shift_left<23>(i32_load_u8(block))), f32_set(0.5f));
+  }
+  F32x16 scale;
+};
+
+template <>
+struct BlockScales<Scales::kSixMin> {
+  HADAL_INLINE void load_super(const uint8_t* header) {
+    d = f32_load_f16(header);
+    m = subtract(f32_zero(), f32_load_f16(header + 32));
+  }
+  HADAL_INLINE void load_block(const uint8_t* header, const uint8_t*, int i) {
+    const I32x16 low = i32_load_u8(header + 64 + 16 * i);
+    I32x16 high = i32_load_u8(header + 192 + 16 * (i / 2));
+    if (i % 2 == 0) high = shift_left<4>(high);
+    const I32x16 upper = i32_set(48);
+    const I32x16 s = bit_or(bit_and(low, i32_set(15)), bit_and(high, upper));
+    const I32x16 t = bit_or(shift_right<4>(low), bit_and(shift_right<2>(high), upper));
+    scale = multiply(d, to_f32(s));
+    minimum = multiply(m, to_f32(t));
+  }
+  F32x16 d, m, scale, minimum;
+};
+
+template <>
+struct BlockScales<Scales::kByte> {
+  HADAL_INLINE void load_super(const uint8_t* header) { d = f32_load_f16(header); }
+  HADAL_INLINE void load_block(const uint8_t*, const uint8_t* block, int) {
+    scale = multiply(d, to_f32(i32_load_i8(block)));
+  }
+  F32x16 d, scale;
+};
+
+template <>
+struct BlockScales<Scales::kBytePair> {
+  HADAL_INLINE void load_super(const uint8_t* header) { d = f32_load_f16(header); }
+  HADAL_INLINE void load_block(const uint8_t*, const uint8_t* block, int) {
+    scale = multiply(d, to_f32(i32_load_i8(block)));
+    scale_high = multiply(d, to_f32(i32_load_i8(block + 16)));
+  }
+  F32x16 d, scale, scale_high;
+};
+
+template <>
+struct BlockScales<Scales::kNibblePair> {
+  HADAL_INLINE void load_super(const uint8_t* header) {
+    d = f32_load_f16(header);
+    m = subtract(f32_zero(), f32_load_f16(header + 32));
+  }
+  HADAL_INLINE void load_block(const uint8_t*, const uint8_t* block, int) {
+    const I32x16 low = i32_load_u8(block);
+    const I32x16 high = i32_load_u8(block + 16);
+    const I32x16 mask = i32_set(15);
+    scale = multiply(d, to_f32(bit_and(low, mask)));
+    scale_high = multiply(d, to_f32(bit_and(high, mask)));
+    minimum = multiply(m, to_f32(shift_right<4>(low)));
+    minimum_high = multiply(m, to_f32(shift_right<4>(high)));
+  }
+  F32x16 d, m, scale, scale_high, minimum, minimum_high;
+};
+
+template <Codes kCodesOf, Scales kScalesOf, Levels kLevelsOf, int kZeroBitsOf>
+struct IntForm {
+  static constexpr Codes kCodes = kCodesOf;
+  static constexpr Scales kScales = kScalesOf;
+  static constexpr Levels kLevels = kLevelsOf;
+  static constexpr int kZeroBits = kZeroBitsOf;
+  static constexpr int kMaxCode = kCodes == Codes::kByte || kLevels != Levels::kLinear ? 255
+                                  : kCodes == Codes::kNibble                           ? 15
+                                  : kCodes == Codes::kFive                             ? 31
+                                                                                       : 63;
+};
+
+// acc + this block's part of one column.
+template <class Form>
+HADAL_INLINE F32x16 add_block(const U8x64* w, const BlockScales<Form::kScales>& s,
+                              const ActBlock& x, F32x16 acc) {
+  constexpr int kMax = Form::kMaxCode;
+  constexpr int kZero = Form::kZeroBits;
+  const F32x16 x_scale = f32_set(x.scale);
+  if constexpr (Form::kScales == Scales::kBytePair || Form::kScales == Scales::kNibblePair) {
+    const int32_t negative_high = x.negative_sum - x.negative_low_sum;
+    const I32x16 low = dot<kMax, kZero, 0, 4>(w, x.codes, x.negative_low_sum);
+    const I32x16 high = dot<kMax, kZero, 4, 4>(w, x.codes, negative_high);
+    acc = fma(to_f32(low), multiply(s.scale, x_scale), acc);
+    acc = fma(to_f32(high), multiply(s.scale_high, x_scale), acc);
+    if constexpr (Form::kScales == Scales::kNibblePair) {
+      const float low_sum = -x.scale * static_cast<float>(x.negative_low_sum);
+      const float high_sum = -x.scale * static_cast<float>(negative_high);
+      acc = fma(s.minimum, f32_set(low_sum), acc);
+      acc = fma(s.minimum_high, f32_set(high_sum), acc);
+    }
+  } else {
+    const I32x16 sum = dot<kMax, kZero, 0, 8>(w, x.codes, x.negative_sum);
+    acc = fma(to_f32(sum), multiply(s.scale, x_scale), acc);
+    if constexpr (Form::kScales == Scales::kHalfMin || Form::kScales == Scales::kSixMin) {
+      acc = fma(s.minimum, f32_set(x.scaled_sum), acc);
+    }
+  }
+  return acc;
+}
+
+// kColumns 0: any number, accumulators in memory; else exactly so many, in registers.
+template <class Form, int kColumns>
+HADAL_INLINE void int_panel(const uint8_t* p, int64_t cols, const ActBlock* tile, int32_t columns,
+                            float* acc) {
+  constexpr int64_t kSuper = super_blocks(Form::kScales);
+  F32x16 sums[kColumns > 0 ? kColumns : 1];
+  if constexpr (kColumns > 0) {
+    for (int c = 0; c < kColumns; ++c) sums[c] = f32_zero();
+  } else {
+    for (int32_t c = 0; c < columns; ++c) f32_store(acc + 16 * c, f32_zero());
+  }
+  BlockScales<Form::kScales> scales;
+  for (int64_t b = 0; b < cols / kBlock; b += kSuper) {
+    const uint8_t* header = p;
+    scales.load_super(header);
+    p += super_header_bytes(Form::kScales);
+    for (int i = 0; i < kSuper; ++i) {
+      scales.load_block(header, p, i);
+      U8x64 w[8];
+      load_codes<Form::kCodes, Form::kLevels>(p + block_header_bytes(Form::kScales), w);
+      p += block_header_bytes(Form::kScales) + code_bytes(Form::kCodes);
+      if constexpr (kColumns > 0) {
+#pragma GCC unroll 4
+        for (int c = 0; c < kColumns; ++c) sums[c] = add_block<Form>(w, scales, tile[c], sums[c]);
+        tile += kColumns;
+      } else {
+        for (int32_t c = 0; c < columns; ++c) {
+          f32_store(acc + 16 * c, add_block<Form>(w, scales, tile[c], f32_load(acc + 16 * c)));
+        }
+        tile += columns;
+      }
+    }
+  }
+  if constexpr (kColumns > 0) {
+    for (int c = 0; c < kColumns; ++c) f32_store(acc + 16 * c, sums[c]);
+  }
+}
+
+template <class Form>
+void multiply_int_panel(const std::byte* panel, int64_t cols, const ActBlock* tile, int32_t columns,
+                        float* acc) {
+  const auto* p = reinterpret_cast<const uint8_t*>(panel);
+  switch (columns) {
+    case 1:
+      return int_panel<Form, 1>(p, cols, tile, columns, acc);
+    case 2:
+      return int_panel<Form, 2>(p, cols, tile, columns, acc);
+    default:
+      return int_panel<Form, 0>(p, cols, tile, columns, acc);
+  }
+}
+
+HADAL_INLINE void register_int_forms(KernelTable& table) {
+  const auto set = [&table](DType dtype, IntKernel kernel) {
+    table.integer[static_cast<int>(dtype)] = kernel;
+  };
+  using enum DType;
+  constexpr Levels kLinear = Levels::kLinear;
+  set(kQ4_0, multiply_int_panel<IntForm<Codes::kNibble, Scales::kHalf, kLinear, 3>>);
+  set(kQ4_1, multiply_int_panel<IntForm<Codes::kNibble, Scales::kHalfMin, kLinear, -1>>);
+  set(kQ5_0, multiply_int_panel<IntForm<Codes::kFive, Scales::kHalf, kLinear, 4>>);
+  set(kQ5_1, multiply_int_panel<IntForm<Codes::kFive, Scales::kHalfMin, kLinear, -1>>);
+  set(kQ8_0, multiply_int_panel<IntForm<Codes::kByte, Scales::kHalf, kLinear, 7>>);
+  set(kQ2_K, multiply_int_panel<IntForm<Codes::kNibble, Scales::kNibblePair, kLinear, -1>>);
+  set(kQ3_K, multiply_int_panel<IntForm<Codes::kNibble, Scales::kBytePair, kLinear, 2>>);
+  set(kQ4_K, multiply_int_panel<IntForm<Codes::kNibble, Scales::kSixMin, kLinear, -1>>);
+  set(kQ5_K, multiply_int_panel<IntForm<Codes::kFive, Scales::kSixMin, kLinear, -1>>);
+  set(kQ6_K, multiply_int_panel<IntForm<Codes::kSix, Scales::kBytePair, kLinear, 5>>);
+  set(kIQ4_NL, multiply_int_panel<IntForm<Codes::kNibble, Scales::kHalf, Levels::kIq4, 7>>);
+  set(kIQ4_XS, multiply_int_panel<IntForm<Codes::kNibble, Scales::kByte, Levels::kIq4, 7>>);
+  set(kMXFP4, multiply_int_panel<IntForm<Codes::kNibble, Scales::kExponent, Levels::kMxfp4, 7>>);
+}

@@ -1,0 +1,123 @@
+// Row-wise float functions. Included once per instruction set; the sets give the same bits.
+
+// Lanes 0..15 added as a tree of halves.
+HADAL_INLINE float sum_lanes(F32x16 x) {
+  alignas(64) float lanes[16];
+  f32_store(lanes, x);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+
+// The last count % 16 numbers at p, then zeros.
+HADAL_INLINE F32x16 load_tail(const float* p, int64_t count) {
+  alignas(64) float lanes[16] = {};
+  for (int64_t i = 0; i < count; ++i) lanes[i] = p[i];
+  return f32_load(lanes);
+}
+
+inline float dot_floats(const float* a, const float* b, int64_t count) {
+  F32x16 sums[4] = {f32_zero(), f32_zero(), f32_zero(), f32_zero()};
+  int64_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      sums[j] = fma(f32_load(a + i + 16 * j), f32_load(b + i + 16 * j), sums[j]);
+    }
+  }
+  for (int j = 0; i < count; i += 16, ++j) {
+    const int64_t left = count - i;
+    sums[j] = left >= 16 ? fma(f32_load(a + i), f32_load(b + i), sums[j])
+                         : fma(load_tail(a + i, left), load_tail(b + i, left), sums[j]);
+  }
+  return sum_lanes(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
+}
+
+inline void rms_norm_floats(const float* x, const float* weight, float eps, int64_t cols,
+                            float* out) {
+  const float mean = dot_floats(x, x, cols) / static_cast<float>(cols);
+  const float factor = 1.0f / __builtin_sqrtf(mean + eps);
+  const F32x16 factors = f32_set(factor);
+  int64_t i = 0;
+  for (; i + 16 <= cols; i += 16) {
+    f32_store(out + i, multiply(multiply(f32_load(x + i), factors), f32_load(weight + i)));
+  }
+  for (; i < cols; ++i) out[i] = x[i] * factor * weight[i];
+}
+
+inline void quantize_floats(const float* x, int64_t cols, ActBlock* out, int64_t stride) {
+  const I32x16 magnitude = i32_set(0x7FFFFFFF);
+  for (int64_t b = 0; b < cols / kBlock; ++b, x += kBlock, out += stride) {
+    const F32x16 low = f32_load(x);
+    const F32x16 high = f32_load(x + 16);
+    // Compared as integers, so that a NaN is the largest.
+    alignas(64) int32_t lanes[16];
+    i32_store(lanes, maximum(bit_and(bits(low), magnitude), bit_and(bits(high), magnitude)));
+    for (int half = 8; half > 0; half /= 2) {
+      for (int i = 0; i < half; ++i) {
+        if (lanes[i + half] > lanes[i]) lanes[i] = lanes[i + half];
+      }
+    }
+    float largest;
+    __builtin_memcpy(&largest, &lanes[0], sizeof(largest));
+    // 127 / largest must stay finite; what is this small counts as zero.
+    const bool zero = largest < 1e-35f;
+    const float inverse = zero ? 0.0f : 127.0f / largest;
+    const I32x16 a = round_to_i32(multiply(low, f32_set(inverse)));
+    const I32x16 b32 = round_to_i32(multiply(high, f32_set(inverse)));
+    store_i8(out->codes, a, b32);
+    int32_t low_sum = 0;
+    int32_t high_sum = 0;
+    for (int i = 0; i < 16; ++i) {
+      low_sum += out->codes[i];
+      high_sum += out->codes[i + 16];
+    }
+    out->scale = zero ? 0.0f : largest / 127.0f;
+    out->scaled_sum = out->scale * static_cast<float>(low_sum + high_sum);
+    out->negative_sum = -(low_sum + high_sum);
+    out->negative_low_sum = -low_sum;
+  }
+}
+
+// e^x within 2 units in the last place for |x| <= 87, clamped beyond: 2^n e^r with |r| <= ln 2 / 2,
+// e^r by its Taylor polynomial of degree 7 (remainder below 2^-27).
+HADAL_INLINE F32x16 exponential(F32x16 x) {
+  x = minimum(f32_set(88.0f), maximum(f32_set(-87.0f), x));
+  const I32x16 n = round_to_i32(multiply(x, f32_set(1.44269504f)));
+  const F32x16 whole = to_f32(n);
+  F32x16 r = fma(whole, f32_set(-0.693359375f), x);  // ln 2 in two parts, the first with few bits
+  r = fma(whole, f32_set(2.12194440e-4f), r);
+  F32x16 p = f32_set(1.0f / 5040);
+  p = fma(p, r, f32_set(1.0f / 720));
+  p = fma(p, r, f32_set(1.0f / 120));
+  p = fma(p, r, f32_set(1.0f / 24));
+  p = fma(p, r, f32_set(1.0f / 6));
+  p = fma(p, r, f32_set(0.5f));
+  p = fma(p, r, f32_set(1.0f));
+  p = fma(p, r, f32_set(1.0f));
+  return multiply(p, from_bits(shift_left<23>(add(n, i32_set(127)))));
+}
+
+HADAL_INLINE F32x16 silu_times(F32x16 gate, F32x16 up) {
+  const F32x16 e = exponential(subtract(f32_zero(), gate));
+  return multiply(divide(gate, add(f32_set(1.0f), e)), up);
+}
+
+inline void silu_multiply_floats(const float* gate, const float* up, int64_t count, float* out) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    f32_store(out + i, silu_times(f32_load(gate + i), f32_load(up + i)));
+  }
+  if (i == count) return;
+  alignas(64) float lanes[16];
+  f32_store(lanes, silu_times(load_tail(gate + i, count - i), load_tail(up + i, count - i)));
+  for (int64_t j = 0; i < count; ++i, ++j) out[i] = lanes[j];
+}
+
+HADAL_INLINE void register_rows(KernelTable& table) {
+  table.quantize_row = quantize_floats;
+  table.rms_norm_row = rms_norm_floats;
+  table.silu_multiply = silu_multiply_floats;
+  table.dot = dot_floats;
+}

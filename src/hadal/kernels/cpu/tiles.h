@@ -1,0 +1,59 @@
+// Activations as matrices want them, in tiles of columns; and panels times tiles.
+#pragma once
+
+#include <cstdint>
+
+#include "hadal/kernels/cpu/kernels.h"
+#include "hadal/kernels/cpu/panel.h"
+#include "hadal/tensor/view.h"
+
+namespace hadal::kernels::cpu {
+
+// Up to kTileColumns rows of activations.
+struct Tile {
+  int32_t columns = 0;
+  const ActBlock* blocks = nullptr;    // [cols / 32][columns], for integer forms
+  const float* const* rows = nullptr;  // [columns] of [padded_columns(cols)], for float forms
+};
+
+inline int64_t tile_count(int64_t rows) { return (rows + kTileColumns - 1) / kTileColumns; }
+inline int32_t tile_columns(int64_t rows, int64_t tile) {
+  const int64_t left = rows - tile * kTileColumns;
+  return static_cast<int32_t>(left < kTileColumns ? left : kTileColumns);
+}
+
+// acc[c][r], [columns][16] = row 16 panel + r of the matrix times column c. Rows beyond the matrix
+// give 0.
+void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64_t panel,
+                    const Tile& tile, float* acc);
+
+// The activations of a batch, laid out once and read by every projection.
+class Batch {
+ public:
+  // What the matrices that will meet it are.
+  struct Needs {
+    bool integer = false;
+    bool floating = false;
+    bool copy = false;  // x is overwritten before every matrix has read it
+    void add(const PanelMatrix& matrix) { (matrix.integer ? integer : floating) = true; }
+  };
+
+  // Memory from `scratch`, valid until the enclosing frame ends. prepare() fills it.
+  Batch(Scratch& scratch, ConstView x, const float* norm_weight, float norm_eps, Needs needs);
+
+  // Rows [begin, end); any thread, each row once.
+  void prepare(const KernelTable& kernels, Scratch& scratch, int64_t begin, int64_t end);
+
+  int64_t tiles() const { return tile_count(x_.rows); }
+  Tile tile(int64_t index) const;
+
+ private:
+  ConstView x_;
+  const float* norm_weight_;
+  float norm_eps_;
+  ActBlock* blocks_ = nullptr;    // tile after tile
+  float* floats_ = nullptr;       // [rows][padded], or null: x itself serves
+  const float** rows_ = nullptr;  // [rows]
+};
+
+}  // namespace hadal::kernels::cpu
