@@ -2,7 +2,7 @@
 
 namespace hadal {
 
-std::string quoted(std::string_view text) {
+std::string shown(std::string_view text) {
   constexpr size_t kShown = 64;
   constexpr char kHex[] = "0123456789abcdef";
   std::string result = "\"";

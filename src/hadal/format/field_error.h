@@ -9,8 +9,9 @@
 
 namespace hadal {
 
-// `text` in quotes, at most about 64 bytes, everything outside printable ASCII as \xHH.
-std::string quoted(std::string_view text);
+// `text` in quotes, for a message: at most about 64 bytes, everything outside printable ASCII as
+// \xHH.
+std::string shown(std::string_view text);
 
 tl::unexpected<Error> field_error(Code code, std::string_view file, std::string_view field,
                                   std::string_view found, std::string_view expected);

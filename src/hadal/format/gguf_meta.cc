@@ -12,7 +12,7 @@ std::string describe(const GgufValue& value) {
     std::string operator()(int64_t v) const { return "the integer " + std::to_string(v); }
     std::string operator()(double v) const { return "the number " + std::to_string(v); }
     std::string operator()(bool v) const { return v ? "true" : "false"; }
-    std::string operator()(const std::string& v) const { return quoted(v); }
+    std::string operator()(const std::string& v) const { return shown(v); }
     std::string operator()(const std::vector<int64_t>& v) const {
       return array(v.size(), "integers");
     }

@@ -182,7 +182,7 @@ Result<GgufValue> read_value(GgufCursor& cursor, uint32_t kind, std::string_view
 Result<std::string> read_name(GgufCursor& cursor, const std::string& field) {
   HADAL_TRY(const std::string_view name, cursor.text(field, kNameMax));
   if (name.empty() || !is_plain_name(name)) {
-    return field_error(Code::kCorrupt, cursor.file(), field, quoted(name),
+    return field_error(Code::kCorrupt, cursor.file(), field, shown(name),
                        "a name of UTF-8 text without control characters");
   }
   return std::string(name);
@@ -196,7 +196,7 @@ Result<Header> read_header(GgufCursor& cursor) {
   HADAL_TRY(const auto magic, cursor.take(4, "magic"));
   const std::string_view letters(reinterpret_cast<const char*>(magic.data()), magic.size());
   if (letters != "GGUF") {
-    return field_error(Code::kCorrupt, cursor.file(), "magic", quoted(letters), "\"GGUF\"");
+    return field_error(Code::kCorrupt, cursor.file(), "magic", shown(letters), "\"GGUF\"");
   }
   HADAL_TRY(const auto version, cursor.read<uint32_t>("version"));
   if ((version & 0xFFFFu) == 0 && version != 0) {

@@ -69,7 +69,7 @@ Status fill_byte_bpe(const GgufMeta& meta, VocabData& vocab) {
   }
   HADAL_TRY(const std::string name, meta.text(kPre, std::nullopt));
   const auto pre = pre_tokenizer_from_name(name);
-  if (!pre) return field_error(Code::kUnsupported, meta.path, kPre, quoted(name), kKnown);
+  if (!pre) return field_error(Code::kUnsupported, meta.path, kPre, shown(name), kKnown);
   vocab.pre = *pre;
   HADAL_TRY(vocab.merges,
             array<std::string>(meta, "tokenizer.ggml.merges", true, "an array of strings"));
@@ -105,7 +105,7 @@ Result<VocabData> gguf_vocab(const GgufMeta& meta) {
   VocabData vocab;
   HADAL_TRY(const std::string model, meta.text(kModel, std::nullopt));
   if (model != "gpt2" && model != "llama") {
-    return field_error(Code::kUnsupported, meta.path, kModel, quoted(model),
+    return field_error(Code::kUnsupported, meta.path, kModel, shown(model),
                        "\"gpt2\" or \"llama\"");
   }
   HADAL_TRY(vocab.tokens,

@@ -166,7 +166,7 @@ struct ValueWriter {
 Status check_source(const GgufTensorSource& tensor, const std::string& path) {
   const std::string field = "tensor " + tensor.name;
   if (!is_plain_name(tensor.name) || tensor.name.empty()) {
-    return field_error(Code::kInvalidInput, path, "tensor", quoted(tensor.name),
+    return field_error(Code::kInvalidInput, path, "tensor", shown(tensor.name),
                        "a name of UTF-8 text");
   }
   if (tensor.shape.empty() || tensor.shape.size() > limits::kTensorDimsMax) {

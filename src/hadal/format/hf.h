@@ -1,5 +1,5 @@
-// A Hugging Face folder: config.json, generation_config.json, tokenizer.json, tokenizer_config.json and
-// safetensors, single (model.safetensors) or sharded (model.safetensors.index.json).
+// A Hugging Face folder: config.json, generation_config.json, tokenizer.json, tokenizer_config.json
+// and safetensors, single (model.safetensors) or sharded (model.safetensors.index.json).
 #pragma once
 
 #include <memory>
@@ -50,8 +50,9 @@ struct HfModel {
 Result<TensorFile> open_safetensors(const std::vector<std::string>& paths);
 Result<HfModel> open_hf_folder(const std::string& path);
 
-// tokenizer.json with tokenizer_config.json (and generation_config.json's eos list). kNotFound when the
-// folder has no tokenizer.json; kUnsupported names a tokenizer type or pre-tokenizer regex not known.
+// tokenizer.json with tokenizer_config.json (and generation_config.json's eos list). kNotFound when
+// the folder has no tokenizer.json; kUnsupported names a tokenizer type or pre-tokenizer regex not
+// known.
 Result<VocabData> hf_vocab(const std::string& folder);
 
 }  // namespace hadal

@@ -1,6 +1,6 @@
 // Tensors in files, whatever the container: a list with names, types, shapes and mapped bytes.
-// Everything here has been checked: the bytes lie inside the file, do not overlap another tensor's, and
-// are exactly what type and shape need.
+// Everything here has been checked: the bytes lie inside the file, do not overlap another tensor's,
+// and are exactly what type and shape need.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ namespace hadal {
 struct TensorRecord {
   std::string name;
   DType dtype = DType::kF32;
-  std::vector<int64_t> shape;       // outermost first: [rows, cols], [experts, rows, cols]; last is contiguous
+  std::vector<int64_t>
+      shape;  // outermost first: [rows, cols], [experts, rows, cols]; last is contiguous
   std::span<const std::byte> data;  // valid while the TensorFile lives
   uint32_t part = 0;                // which file of a split model
 

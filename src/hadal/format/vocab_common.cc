@@ -88,7 +88,7 @@ Status check_vocab(const VocabData& vocab, std::string_view file) {
     const std::string& merge = vocab.merges[i];
     const size_t space = merge.find(' ', 1);
     if (merge.empty() || space == std::string::npos || space + 1 == merge.size()) {
-      return field_error(Code::kCorrupt, file, "merge " + std::to_string(i), quoted(merge),
+      return field_error(Code::kCorrupt, file, "merge " + std::to_string(i), shown(merge),
                          "two parts with a space between");
     }
   }
