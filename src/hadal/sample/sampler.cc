@@ -1,0 +1,150 @@
+#include "hadal/sample/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "hadal/base/check.h"
+
+namespace hadal {
+namespace {
+constexpr float kBanned = -std::numeric_limits<float>::infinity();
+constexpr float kLargest = std::numeric_limits<float>::max();
+}  // namespace
+
+Sampler::Sampler(const SamplingParams& params, uint64_t seed, std::span<const TokenId> prompt,
+                 std::span<const TokenId> end_tokens, int32_t vocabulary)
+    : temperature_(params.greedy() ? 0.0f : params.temperature),
+      top_p_(params.top_p),
+      min_p_(params.min_p),
+      top_k_(std::max(params.top_k, 0)),
+      repetition_(params.repetition_penalty),
+      presence_(params.presence_penalty),
+      frequency_(params.frequency_penalty),
+      min_tokens_(params.min_tokens),
+      vocabulary_(vocabulary),
+      end_tokens_(end_tokens.begin(), end_tokens.end()),
+      rng_(seed) {
+  std::map<TokenId, float> bias;
+  for (const auto& [token, value] : params.logit_bias) bias[token] = value;
+  bias_.assign(bias.begin(), bias.end());
+  if (repetition_ != 1.0f) {
+    prompt_.assign(prompt.begin(), prompt.end());
+    std::ranges::sort(prompt_);
+    const auto repeats = std::ranges::unique(prompt_);
+    prompt_.erase(repeats.begin(), repeats.end());
+    std::erase_if(prompt_, [&](TokenId token) { return token < 0 || token >= vocabulary; });
+  }
+}
+
+void Sampler::accept(TokenId token) {
+  ++accepted_;
+  if (repetition_ != 1.0f || presence_ != 0.0f || frequency_ != 0.0f) ++counts_[token];
+}
+
+Result<TokenId> Sampler::sample(std::span<const float> logits, SamplerScratch& scratch) const {
+  HADAL_CHECK(logits.size() == static_cast<size_t>(vocabulary_));
+  if (adjusts()) {
+    scratch.logits.assign(logits.begin(), logits.end());
+    adjust(scratch.logits);
+    logits = scratch.logits;
+  }
+  const Candidate best = select_first(logits);
+  if (best.token < 0)
+    return fail(Code::kInternal, "the model excludes every token that is allowed");
+  if (temperature_ == 0.0f || top_k_ == 1) return best.token;
+  return draw(logits, std::min(best.logit, kLargest), scratch);
+}
+
+bool Sampler::adjusts() const {
+  return !bias_.empty() || repetition_ != 1.0f || presence_ != 0.0f || frequency_ != 0.0f ||
+         (accepted_ < min_tokens_ && !end_tokens_.empty());
+}
+
+void Sampler::adjust(std::span<float> logits) const {
+  if (accepted_ < min_tokens_) {
+    for (const TokenId token : end_tokens_) logits[static_cast<size_t>(token)] = kBanned;
+  }
+  for (const auto& [token, bias] : bias_) logits[static_cast<size_t>(token)] += bias;
+  penalise(logits);
+}
+
+void Sampler::penalise(std::span<float> logits) const {
+  if (repetition_ != 1.0f) {
+    const auto repeat = [&](TokenId token) {
+      float& logit = logits[static_cast<size_t>(token)];
+      logit = logit > 0.0f ? logit / repetition_ : logit * repetition_;
+    };
+    std::ranges::for_each(prompt_, repeat);
+    for (const auto& [token, count] : counts_) {
+      if (!std::ranges::binary_search(prompt_, token)) repeat(token);
+    }
+  }
+  for (const auto& [token, count] : counts_) {
+    logits[static_cast<size_t>(token)] -= frequency_ * static_cast<float>(count) + presence_;
+  }
+}
+
+// Relative to the most likely token's, in [0, 1]; 0 for what min_p drops and for NaN.
+float Sampler::weight(float logit, float best) const {
+  const float weight = std::exp((std::min(logit, kLargest) - best) / temperature_);
+  return weight >= min_p_ ? weight : 0.0f;
+}
+
+double Sampler::weigh(std::span<const float> logits, float best,
+                      std::vector<float>& weights) const {
+  weights.resize(logits.size());
+  double total = 0.0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    weights[i] = weight(logits[i], best);
+    total += weights[i];
+  }
+  return total;
+}
+
+TokenId Sampler::draw(std::span<const float> logits, float best, SamplerScratch& scratch) const {
+  const bool all = top_p_ >= 1.0f && (top_k_ == 0 || top_k_ >= vocabulary_);
+  if (!all) return draw_best(logits, best, scratch);
+  const double total = weigh(logits, best, scratch.weights);
+  double left = rng_.uniform_at(static_cast<uint64_t>(accepted_)) * total;
+  TokenId last = -1;
+  for (size_t i = 0; i < scratch.weights.size(); ++i) {
+    if (scratch.weights[i] == 0.0f) continue;
+    last = static_cast<TokenId>(i);
+    left -= scratch.weights[i];
+    if (left < 0.0) break;
+  }
+  return last;
+}
+
+TokenId Sampler::draw_best(std::span<const float> logits, float best,
+                           SamplerScratch& scratch) const {
+  std::vector<Candidate>& chosen = scratch.candidates;
+  const bool bounded = top_k_ > 0 && top_k_ < vocabulary_;
+  // Without a top_k nobody knows how many top_p needs; it is few, mostly.
+  size_t count = bounded ? static_cast<size_t>(top_k_) : 64;
+  double total = bounded ? 0.0 : weigh(logits, best, scratch.weights);
+  double kept = 0.0;
+  size_t keep = 0;
+  for (bool enough = false; !enough; count *= 8) {
+    select_best(logits, count, chosen);
+    scratch.weights.resize(chosen.size());
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      scratch.weights[i] = weight(chosen[i].logit, best);
+      if (bounded) total += scratch.weights[i];
+    }
+    kept = 0.0;
+    for (keep = 0; keep < chosen.size() && (top_p_ >= 1.0f || kept < top_p_ * total); ++keep) {
+      if (scratch.weights[keep] == 0.0f) break;
+      kept += scratch.weights[keep];
+    }
+    enough = bounded || keep < chosen.size() || chosen.size() == logits.size();
+  }
+  double left = rng_.uniform_at(static_cast<uint64_t>(accepted_)) * kept;
+  size_t drawn = 0;
+  while (drawn + 1 < keep && (left -= scratch.weights[drawn]) >= 0.0) ++drawn;
+  return chosen[drawn].token;
+}
+
+}  // namespace hadal
