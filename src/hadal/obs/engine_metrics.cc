@@ -1,0 +1,208 @@
+#include "hadal/obs/engine_metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <array>
+#include <string_view>
+#include <utility>
+
+namespace hadal {
+namespace {
+
+using Buckets = prometheus::Histogram::BucketBoundaries;
+
+// vLLM's boundaries, so that its dashboards' heat maps keep their rows.
+const Buckets& first_token_seconds() {
+  static const Buckets kBuckets = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,
+                                   0.25,  0.5,   0.75, 1,    2.5,  5,    7.5,  10,
+                                   20,    40,    80,   160,  640,  2'560};
+  return kBuckets;
+}
+const Buckets& inter_token_seconds() {
+  static const Buckets kBuckets = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5,
+                                   0.75, 1,     2.5,  5,     7.5, 10,   20,  40,  80};
+  return kBuckets;
+}
+const Buckets& request_seconds() {
+  static const Buckets kBuckets = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,    15,   20,
+                                   30,  40,  50,  60, 120, 240, 480, 960, 1'920, 7'680};
+  return kBuckets;
+}
+const Buckets& step_tokens() {
+  static const Buckets kBuckets = {1,   8,     16,    32,    64,    128,   256,
+                                   512, 1'024, 2'048, 4'096, 8'192, 16'384};
+  return kBuckets;
+}
+const Buckets& request_tokens() {
+  static const Buckets kBuckets = {1,      2,      5,      10,      20,     50,
+                                   100,    200,    500,    1'000,   2'000,  5'000,
+                                   10'000, 20'000, 50'000, 100'000, 200'000};
+  return kBuckets;
+}
+
+// Registers series with the one label that all of them have.
+class Registrar {
+ public:
+  Registrar(prometheus::Registry& registry, const std::string& model_name)
+      : registry_(registry), labels_{{"model_name", model_name}} {}
+
+  prometheus::Counter& counter(const char* name, const char* help,
+                               prometheus::Labels more = {}) const {
+    return prometheus::BuildCounter().Name(name).Help(help).Register(registry_).Add(with(more));
+  }
+  prometheus::Gauge& gauge(const char* name, const char* help, prometheus::Labels more = {}) const {
+    return prometheus::BuildGauge().Name(name).Help(help).Register(registry_).Add(with(more));
+  }
+  prometheus::Histogram& histogram(const char* name, const char* help,
+                                   const Buckets& buckets) const {
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(registry_).Add(labels_,
+                                                                                      buckets);
+  }
+
+ private:
+  prometheus::Labels with(prometheus::Labels more) const {
+    more.insert(labels_.begin(), labels_.end());
+    return more;
+  }
+  prometheus::Registry& registry_;
+  prometheus::Labels labels_;
+};
+
+constexpr std::array<const char*, 4> kReasons = {"stop", "length", "abort", "error"};
+
+struct ByReason {
+  explicit ByReason(const Registrar& add) {
+    for (size_t i = 0; i < kReasons.size(); ++i) {
+      counters[i] = &add.counter("vllm:request_success_total", "Requests that ended, by reason.",
+                                 {{"finished_reason", kReasons[i]}});
+    }
+  }
+  void count(std::string_view reason) {
+    for (size_t i = 0; i < kReasons.size(); ++i) {
+      if (reason == kReasons[i]) counters[i]->Increment();
+    }
+  }
+  std::array<prometheus::Counter*, kReasons.size()> counters;
+};
+
+void observe_if_reached(prometheus::Histogram& histogram, double seconds) {
+  if (seconds >= 0) histogram.Observe(seconds);
+}
+
+}  // namespace
+
+struct EngineMetrics::Impl {
+  Impl(std::shared_ptr<prometheus::Registry> shared, const std::string& model_name)
+      : registry(std::move(shared)), add(*registry, model_name) {}
+
+  std::shared_ptr<prometheus::Registry> registry;
+  Registrar add;
+
+  prometheus::Gauge& running =
+      add.gauge("vllm:num_requests_running", "Requests that the model works on.");
+  prometheus::Gauge& waiting = add.gauge("vllm:num_requests_waiting", "Requests in the queue.");
+  prometheus::Gauge& kv_use =
+      add.gauge("vllm:kv_cache_usage_perc", "Cache blocks of running requests, 1 is all.");
+  prometheus::Counter& prefix_queries = add.counter("vllm:prefix_cache_queries_total",
+                                                    "Prompt tokens looked up in the prefix cache.");
+  prometheus::Counter& prefix_hits =
+      add.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache.");
+  prometheus::Counter& prompt_tokens =
+      add.counter("vllm:prompt_tokens_total", "Prompt tokens that the model computed.");
+  prometheus::Counter& generation_tokens =
+      add.counter("vllm:generation_tokens_total", "Tokens generated.");
+  prometheus::Counter& preemptions =
+      add.counter("vllm:num_preemptions_total", "Requests that gave their cache blocks to others.");
+  prometheus::Counter& refusals = add.counter("vllm:admission_rejections_total",
+                                              "Requests refused because the queue was full.");
+  ByReason ended{add};
+  prometheus::Histogram& iteration_tokens =
+      add.histogram("vllm:iteration_tokens_total", "Rows of one step of the model.", step_tokens());
+  prometheus::Histogram& first_token =
+      add.histogram("vllm:time_to_first_token_seconds", "From the request to its first token.",
+                    first_token_seconds());
+  prometheus::Histogram& inter_token =
+      add.histogram("vllm:inter_token_latency_seconds", "From one token of a request to the next.",
+                    inter_token_seconds());
+  prometheus::Histogram& mean_token =
+      add.histogram("vllm:request_time_per_output_token_seconds",
+                    "Mean time between a request's tokens.", inter_token_seconds());
+  prometheus::Histogram& e2e = add.histogram("vllm:e2e_request_latency_seconds",
+                                             "From the request to its end.", request_seconds());
+  prometheus::Histogram& queue = add.histogram(
+      "vllm:request_queue_time_seconds", "From the request to its first step.", request_seconds());
+  prometheus::Histogram& inference = add.histogram(
+      "vllm:request_inference_time_seconds", "From the first step to the end.", request_seconds());
+  prometheus::Histogram& prefill =
+      add.histogram("vllm:request_prefill_time_seconds", "From the first step to the first token.",
+                    request_seconds());
+  prometheus::Histogram& decode = add.histogram(
+      "vllm:request_decode_time_seconds", "From the first token to the last.", request_seconds());
+  prometheus::Histogram& request_prompt =
+      add.histogram("vllm:request_prompt_tokens", "Prompt tokens of a request.", request_tokens());
+  prometheus::Histogram& request_generation = add.histogram(
+      "vllm:request_generation_tokens", "Tokens generated for a request.", request_tokens());
+  prometheus::Histogram& request_most =
+      add.histogram("vllm:request_max_num_generation_tokens",
+                    "Tokens that a request might have generated.", request_tokens());
+};
+
+EngineMetrics::EngineMetrics(const std::string& model_name,
+                             std::shared_ptr<prometheus::Registry> registry) {
+  if (registry == nullptr) registry = std::make_shared<prometheus::Registry>();
+  impl_ = std::make_unique<Impl>(std::move(registry), model_name);
+}
+EngineMetrics::~EngineMetrics() = default;
+
+const std::shared_ptr<prometheus::Registry>& EngineMetrics::registry() const {
+  return impl_->registry;
+}
+
+void EngineMetrics::cache_config(int32_t block_tokens, int32_t blocks) {
+  impl_->add
+      .gauge("vllm:cache_config_info", "The cache's shape, as labels.",
+             {{"block_size", std::to_string(block_tokens)},
+              {"num_gpu_blocks", std::to_string(blocks)}})
+      .Set(1);
+}
+
+void EngineMetrics::load(int32_t running, int32_t waiting, double kv_use) {
+  impl_->running.Set(running);
+  impl_->waiting.Set(waiting);
+  impl_->kv_use.Set(kv_use);
+}
+
+void EngineMetrics::iteration(int32_t tokens, int32_t prompt) {
+  impl_->iteration_tokens.Observe(tokens);
+  impl_->prompt_tokens.Increment(prompt);
+}
+void EngineMetrics::generated(int32_t tokens) { impl_->generation_tokens.Increment(tokens); }
+void EngineMetrics::prefix_lookup(int32_t tokens, int32_t hits) {
+  impl_->prefix_queries.Increment(tokens);
+  impl_->prefix_hits.Increment(hits);
+}
+void EngineMetrics::preempted() { impl_->preemptions.Increment(); }
+void EngineMetrics::refused() { impl_->refusals.Increment(); }
+void EngineMetrics::first_token(double seconds) { impl_->first_token.Observe(seconds); }
+void EngineMetrics::inter_token(double seconds) { impl_->inter_token.Observe(seconds); }
+
+void EngineMetrics::finished(const FinishedRequest& request) {
+  Impl& m = *impl_;
+  m.ended.count(request.reason);
+  m.request_prompt.Observe(request.prompt_tokens);
+  m.request_generation.Observe(request.generation_tokens);
+  if (request.max_tokens > 0) m.request_most.Observe(request.max_tokens);
+  observe_if_reached(m.e2e, request.e2e);
+  observe_if_reached(m.queue, request.queue);
+  observe_if_reached(m.prefill, request.prefill);
+  observe_if_reached(m.decode, request.decode);
+  if (request.queue >= 0) observe_if_reached(m.inference, request.e2e - request.queue);
+  if (request.decode >= 0 && request.generation_tokens > 1) {
+    m.mean_token.Observe(request.decode / (request.generation_tokens - 1));
+  }
+}
+
+}  // namespace hadal
