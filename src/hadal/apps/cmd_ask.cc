@@ -1,0 +1,92 @@
+// hadal ask "...": one answer on stdout. Reasoning goes to stderr, dimmed, and only to a terminal.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "hadal/apps/commands.h"
+#include "hadal/apps/conversation.h"
+#include "hadal/apps/flags.h"
+#include "hadal/apps/terminal.h"
+#include "hadal/obs/http_metrics.h"
+
+namespace hadal::apps {
+namespace {
+
+struct AskFlags {
+  RuntimeFlags runtime;
+  std::vector<std::string> question;
+  std::string system;
+  std::optional<float> temperature;
+  std::optional<uint64_t> seed;
+  std::optional<int32_t> max_tokens;
+  bool no_thinking = false;
+};
+
+void print_piece(const ReasoningDelta& delta) {
+  if (!delta.reasoning.empty() && is_terminal(stderr)) {
+    fmt::print(stderr, "{}{}{}", kDim, delta.reasoning, kPlain);
+    std::fflush(stderr);
+  }
+  if (!delta.content.empty()) {
+    fmt::print("{}", delta.content);
+    std::fflush(stdout);
+  }
+}
+
+int ask(const AskFlags& flags) {
+  Signals signals({SIGINT, SIGTERM});
+  const SystemClock clock;
+  LoadingProgress progress;
+  auto runtime = Runtime::make(flags.runtime.options, make_registry(), clock, stderr_log(),
+                               [&](uint64_t done, uint64_t total) { progress(done, total); });
+  if (!runtime) {
+    fmt::print(stderr, "hadal ask: {}\n", runtime.error().what);
+    return 1;
+  }
+  std::vector<ChatMessage> messages;
+  if (!flags.system.empty()) messages.push_back({"system", flags.system, {}});
+  messages.push_back({"user", fmt::format("{}", fmt::join(flags.question, " ")), {}});
+  LocalRequest request;
+  request.messages = messages;
+  request.thinking = !flags.no_thinking;
+  request.temperature = flags.temperature;
+  request.seed = flags.seed;
+  request.max_tokens = flags.max_tokens;
+  bool reasoned = false;
+  auto answer = answer_locally(**runtime, request, signals, [&](const ReasoningDelta& delta) {
+    if (reasoned && !delta.content.empty() && is_terminal(stderr)) {
+      fmt::print(stderr, "\n");
+      reasoned = false;
+    }
+    reasoned |= !delta.reasoning.empty();
+    print_piece(delta);
+  });
+  if (!answer) {
+    fmt::print(stderr, "hadal ask: {}\n", answer.error().what);
+    return 1;
+  }
+  fmt::print("\n");
+  return answer->interrupted ? 128 + SIGINT : 0;
+}
+
+}  // namespace
+
+int cmd_ask(int argc, char** argv) {
+  AskFlags flags;
+  CLI::App app("prints one answer and leaves", "ask");
+  add_runtime_flags(app, &flags.runtime);
+  app.add_option("question", flags.question, "what to ask")->required();
+  app.add_option("--system", flags.system, "a system message before it");
+  app.add_option("--temperature", flags.temperature, "0 to 2 [the model's]")
+      ->check(CLI::Range(0.0, 2.0));
+  app.add_option("--seed", flags.seed, "the same answer again at a temperature above 0");
+  app.add_option("--max-tokens", flags.max_tokens, "[what the context holds]")
+      ->check(CLI::Range(1, 1 << 30));
+  app.add_flag("--no-thinking", flags.no_thinking, "answer at once, where the model can");
+  if (const int status = parse_line(app, &flags.runtime, argc, argv); status >= 0) return status;
+  return ask(flags);
+}
+
+}  // namespace hadal::apps

@@ -1,0 +1,11 @@
+// One function a command, each in its own cmd_*.cc. argv[0] is the command's name; the result is
+// the process's exit status.
+#pragma once
+
+namespace hadal::apps {
+
+int cmd_serve(int argc, char** argv);
+int cmd_ask(int argc, char** argv);
+int cmd_chat(int argc, char** argv);
+
+}  // namespace hadal::apps

@@ -1,0 +1,74 @@
+#include "hadal/apps/flags.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdio>
+#include <limits>
+
+namespace hadal::apps {
+
+Result<uint64_t> parse_bytes(const std::string& text) {
+  uint64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  std::string unit(rest, end);
+  for (char& c : unit) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  int shift = -1;
+  if (unit.empty() || unit == "B") shift = 0;
+  if (unit == "K" || unit == "KB" || unit == "KIB") shift = 10;
+  if (unit == "M" || unit == "MB" || unit == "MIB") shift = 20;
+  if (unit == "G" || unit == "GB" || unit == "GIB") shift = 30;
+  if (unit == "T" || unit == "TB" || unit == "TIB") shift = 40;
+  if (error != std::errc() || shift < 0 || number == 0 ||
+      number > (std::numeric_limits<uint64_t>::max() >> shift)) {
+    return fail(Code::kInvalidInput,
+                fmt::format("found '{}', expected a size such as 512M or 4G", text));
+  }
+  return number << shift;
+}
+
+void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
+  RuntimeOptions& options = flags->options;
+  app.add_option("--model,-m", options.model,
+                 "GGUF file or Hugging Face folder [the embedded model]");
+  app.add_option("--alias", options.alias, "names to serve it under, comma-separated [its own]");
+  app.add_option("--context,-c", options.context, "tokens of prompt and answer [the model's]")
+      ->check(CLI::Range(1, 1 << 24));
+  app.add_option("--max-sequences", options.max_sequences, "answers generated at once [64]")
+      ->check(CLI::Range(1, 65'536));
+  app.add_option("--kv-memory", flags->kv_memory,
+                 "bytes of cache, as 512M or 4G [what the sequences need, within free memory]");
+  app.add_option("--threads,-t", options.threads, "[every core this process may use]")
+      ->check(CLI::Range(1, 4'096));
+  app.add_option("--quantize", options.quantize, "q8_0 or q4_k: pack weights while loading");
+  app.add_option("--cpu-impl", options.cpu_impl, "avx512, avx2 or ref [the best there is]");
+}
+
+int parse_line(CLI::App& app, RuntimeFlags* flags, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help
+    return app.exit(success);
+  } catch (const CLI::ArgumentMismatch& error) {
+    fmt::print(stderr, "hadal {}: {}; a flag is given once, with one value\n", app.get_name(),
+               error.what());
+    return kUsageError;
+  } catch (const CLI::ParseError& error) {
+    fmt::print(stderr, "hadal {}: {}; see hadal {} --help\n", app.get_name(), error.what(),
+               app.get_name());
+    return kUsageError;
+  }
+  if (flags != nullptr && !flags->kv_memory.empty()) {
+    auto bytes = parse_bytes(flags->kv_memory);
+    if (!bytes) {
+      fmt::print(stderr, "hadal {}: --kv-memory: {}\n", app.get_name(), bytes.error().what);
+      return kUsageError;
+    }
+    flags->options.kv_memory = *bytes;
+  }
+  return -1;
+}
+
+}  // namespace hadal::apps

@@ -1,0 +1,328 @@
+#include "hadal/apps/generation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "hadal/api/utf8.h"
+
+namespace hadal::apps {
+namespace {
+
+constexpr std::string_view kKeepAlive = ": keep-alive\n\n";
+
+std::vector<net::Header> json_headers() { return {{"Content-Type", "application/json"}}; }
+
+api::ApiError context_error(size_t prompt, int32_t context) {
+  return {Code::kInvalidInput,
+          fmt::format("the prompt has {} tokens and the context holds {}, with room needed for at "
+                      "least one more; shorten the prompt",
+                      prompt, context),
+          "messages", "context_length_exceeded"};
+}
+
+}  // namespace
+
+Generation::Generation(std::shared_ptr<const ServedModel> model, HttpMetrics& metrics,
+                       api::AnswerInfo info, api::GenerationBase request, GenerationPlan plan,
+                       net::ResponseWriter writer)
+    : served_(std::move(model)),
+      model_(*served_),
+      metrics_(metrics),
+      info_(std::move(info)),
+      request_(std::move(request)),
+      plan_(std::move(plan)),
+      scoring_(request_.sampling.max_tokens == 0),
+      writer_(std::move(writer)) {
+  const size_t count = plan_.prompts.size() * static_cast<size_t>(request_.choices);
+  const bool split = plan_.chat && model_.reasons;
+  choices_.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    choices_.push_back({{}, ReasoningSplitter(split, split && plan_.opens_thinking), {}});
+    api::AnswerChoice& answer = choices_.back().answer;
+    answer.index = static_cast<int32_t>(i);
+    answer.has_logprobs = request_.logprobs >= 0;
+    answer.has_reasoning = plan_.chat && plan_.opens_thinking && plan_.include_reasoning;
+    if (plan_.echo) {
+      const auto& prompt = plan_.prompts[i / static_cast<size_t>(request_.choices)];
+      answer.content = api::valid_utf8(model_.tokenizer->decode(prompt));
+    }
+  }
+  unfinished_ = count;
+}
+
+GenerationRequest Generation::engine_request(size_t choice) const {
+  const api::Sampling& wanted = request_.sampling;
+  const SamplingDefaults& defaults = model_.defaults;
+  const size_t nth = choice % static_cast<size_t>(request_.choices);
+  GenerationRequest request;
+  request.prompt = plan_.prompts[choice / static_cast<size_t>(request_.choices)];
+  SamplingParams& sampling = request.sampling;
+  sampling.temperature = static_cast<float>(wanted.temperature.value_or(defaults.temperature));
+  sampling.top_k = static_cast<int32_t>(wanted.top_k.value_or(defaults.top_k));
+  sampling.top_p = static_cast<float>(wanted.top_p.value_or(defaults.top_p));
+  sampling.min_p = static_cast<float>(wanted.min_p.value_or(defaults.min_p));
+  sampling.repetition_penalty =
+      static_cast<float>(wanted.repetition_penalty.value_or(defaults.repetition_penalty));
+  sampling.presence_penalty = static_cast<float>(wanted.presence_penalty.value_or(0));
+  sampling.frequency_penalty = static_cast<float>(wanted.frequency_penalty.value_or(0));
+  sampling.logit_bias.assign(wanted.logit_bias.begin(), wanted.logit_bias.end());
+  if (wanted.seed) sampling.seed = static_cast<uint64_t>(*wanted.seed) + nth;
+  sampling.stop = wanted.stop;
+  sampling.include_stop_str_in_output = wanted.include_stop;
+  sampling.stop_token_ids = wanted.stop_token_ids;
+  sampling.ignore_eos = wanted.ignore_eos;
+  sampling.min_tokens = wanted.min_tokens;
+  if (wanted.max_tokens) {
+    const int64_t room = model_.engine->context() - static_cast<int64_t>(request.prompt.size());
+    sampling.max_tokens = static_cast<int32_t>(
+        std::clamp<int64_t>(*wanted.max_tokens, 1, std::max<int64_t>(room, 1)));
+  }
+  request.priority = request_.priority;
+  request.logprobs = request_.logprobs;
+  if (plan_.echo) request.prompt_logprobs = request_.logprobs;
+  request.cache_scope = request_.cache_scope;
+  request.show_special = !request_.skip_special_tokens;
+  return request;
+}
+
+void Generation::start() {
+  writer_.on_close([weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->client_gone();
+  });
+  auto submitted = submit_all();
+  if (submitted) return begin();
+  std::vector<RequestId> ids;
+  {
+    std::lock_guard lock(mutex_);
+    if (!over_) ids = break_off(submitted.error());
+  }
+  cancel(ids);
+}
+
+api::Parsed<void> Generation::submit_all() {
+  for (const auto& prompt : plan_.prompts) {
+    if (prompt.empty()) {
+      return fail(api::ApiError(Code::kInvalidInput, "prompt: has no tokens, expected at least one",
+                                "prompt"));
+    }
+    if (prompt.size() >= static_cast<size_t>(model_.engine->context())) {
+      return fail(context_error(prompt.size(), model_.engine->context()));
+    }
+  }
+  for (size_t i = 0; i < choices_.size(); ++i) {
+    auto id = model_.engine->submit(
+        engine_request(i),
+        [self = shared_from_this(), i](const GenerationEvent& event) { self->on_event(i, event); });
+    if (!id) {
+      api::ApiError error(std::move(id.error()));
+      if (error.code == Code::kTooLarge) {
+        error.code = Code::kInvalidInput;
+        error.name = "context_length_exceeded";
+      }
+      return fail(std::move(error));
+    }
+    bool over = false;
+    {
+      std::lock_guard lock(mutex_);
+      ids_.push_back(*id);
+      over = over_;
+    }
+    if (over) {  // the client left, and what was cancelled then did not hold this one
+      cancel({*id});
+      return {};
+    }
+  }
+  return {};
+}
+
+void Generation::begin() {
+  std::vector<RequestId> ids;
+  {
+    std::lock_guard lock(mutex_);
+    if (over_) return;
+    begun_ = true;
+    if (request_.stream) {
+      metrics_.answered(plan_.route, 200);
+      writer_.start_stream(200,
+                           {{"Content-Type", "text/event-stream; charset=utf-8"},
+                            {"Cache-Control", "no-cache"},
+                            {"X-Accel-Buffering", "no"}},
+                           {std::string(kKeepAlive), plan_.heartbeat});
+      for (Choice& choice : choices_) {
+        if (!plan_.chat) break;
+        api::AnswerChoice opening;
+        opening.index = choice.answer.index;
+        opening.has_reasoning = choice.answer.has_reasoning;
+        send_data(api::chat_chunk(info_, opening, true, request_.include_usage));
+      }
+    }
+    for (const Kept& kept : std::exchange(kept_, {})) {
+      if (!over_) ids = apply(kept.choice, kept.event);
+    }
+  }
+  cancel(ids);
+}
+
+void Generation::on_event(size_t choice, const GenerationEvent& event) {
+  std::vector<RequestId> ids;
+  {
+    std::lock_guard lock(mutex_);
+    if (over_) return;
+    if (!begun_) {
+      kept_.push_back({choice, event});
+      return;
+    }
+    ids = apply(choice, event);
+  }
+  cancel(ids);
+}
+
+std::vector<RequestId> Generation::apply(size_t index, const GenerationEvent& event) {
+  Choice& choice = choices_[index];
+  if (event.finished && event.reason == FinishReason::kError) return break_off(event.error);
+  if (event.finished && event.reason == FinishReason::kCancelled) {
+    return break_off({Code::kUnavailable, "the server is stopping and ended this request"});
+  }
+  choice.usage = event.usage;
+  if (!event.prompt_logprobs.empty()) add_scores(&choice, event.prompt_logprobs);
+  if (!scoring_) take_text(&choice, event);
+  if (event.finished) {
+    choice.finished = true;
+    --unfinished_;
+    const bool stopped = event.reason == FinishReason::kStop && !scoring_;
+    choice.answer.finish_reason = stopped ? "stop" : "length";
+    choice.answer.stop_reason = event.stop_match;
+  }
+  if (request_.stream) send_delta(&choice);
+  if (unfinished_ == 0) complete();
+  return {};
+}
+
+void Generation::take_text(Choice* choice, const GenerationEvent& event) {
+  if (choice->splitter.inside()) {
+    choice->reasoning_tokens += static_cast<int64_t>(event.tokens.size());
+  }
+  ReasoningDelta delta = choice->splitter.push(event.text);
+  if (event.finished) {
+    ReasoningDelta rest = choice->splitter.finish();
+    delta.reasoning += rest.reasoning;
+    delta.content += rest.content;
+  }
+  choice->answer.content += delta.content;
+  if (plan_.include_reasoning) {
+    choice->answer.reasoning += delta.reasoning;
+    choice->answer.has_reasoning |= !delta.reasoning.empty();
+  }
+  if (request_.logprobs >= 0) add_scores(choice, event.logprobs);
+}
+
+void Generation::add_scores(Choice* choice, const std::vector<TokenLogprob>& scores) {
+  const auto score = [&](TokenId token, float logprob) {
+    return api::TokenScore{std::string(model_.tokenizer->piece(token, true)), logprob};
+  };
+  for (const TokenLogprob& entry : scores) {
+    api::TokenScores& added = choice->answer.logprobs.emplace_back();
+    added.chosen = score(entry.token, entry.logprob);
+    added.scored = !std::isnan(entry.logprob);
+    for (const auto& [token, logprob] : entry.top) added.top.push_back(score(token, logprob));
+    choice->characters += api::characters(added.chosen.bytes);
+  }
+}
+
+// What is new goes out first, why it ended after it: a client that stops at finish_reason misses
+// nothing.
+void Generation::send_delta(Choice* choice) {
+  api::AnswerChoice& answer = choice->answer;
+  const std::string finish = std::exchange(answer.finish_reason, {});
+  const std::string stop = std::exchange(answer.stop_reason, {});
+  if (!answer.content.empty() || !answer.reasoning.empty() || !answer.logprobs.empty()) {
+    send_chunk(choice);
+    answer.content.clear();
+    answer.reasoning.clear();
+    answer.logprobs.clear();
+    answer.text_offset = choice->characters;
+  }
+  if (finish.empty()) return;
+  answer.finish_reason = finish;
+  answer.stop_reason = stop;
+  answer.has_logprobs = false;
+  send_chunk(choice);
+}
+
+void Generation::send_chunk(Choice* choice) {
+  send_data(plan_.chat ? api::chat_chunk(info_, choice->answer, false, request_.include_usage)
+                       : api::completion_chunk(info_, choice->answer, request_.include_usage));
+}
+
+// A false return needs no reaction: the connection is being closed and client_gone() comes.
+void Generation::send_data(std::string_view json) {
+  writer_.write(fmt::format("data: {}\n\n", json));
+}
+
+void Generation::complete() {
+  over_ = true;
+  if (request_.stream) {
+    if (request_.include_usage) {
+      send_data(api::usage_chunk(info_, plan_.chat, total_usage()));
+    }
+    send_data("[DONE]");
+    writer_.finish();
+    return;
+  }
+  std::vector<api::AnswerChoice> answers;
+  for (Choice& choice : choices_) answers.push_back(std::move(choice.answer));
+  metrics_.answered(plan_.route, 200);
+  writer_.respond(200, json_headers(),
+                  plan_.chat ? api::chat_answer(info_, answers, total_usage())
+                             : api::completion_answer(info_, answers, total_usage()));
+}
+
+api::AnswerUsage Generation::total_usage() const {
+  api::AnswerUsage total;
+  for (size_t i = 0; i < choices_.size(); ++i) {
+    const Choice& choice = choices_[i];
+    if (i % static_cast<size_t>(request_.choices) == 0) {  // a prompt counts once
+      total.prompt_tokens += choice.usage.prompt_tokens;
+      total.cached_tokens += choice.usage.cached_tokens;
+    }
+    total.completion_tokens += scoring_ ? 0 : choice.usage.completion_tokens;
+    total.reasoning_tokens += choice.reasoning_tokens;
+  }
+  return total;
+}
+
+std::vector<RequestId> Generation::break_off(const api::ApiError& error) {
+  over_ = true;
+  if (begun_ && request_.stream) {
+    send_data(api::error_json(error));
+    writer_.finish();
+  } else {
+    const int status = api::http_status(error.code);
+    auto headers = json_headers();
+    if (status == 429 || status == 503) headers.push_back({"Retry-After", "1"});
+    metrics_.answered(plan_.route, status);
+    writer_.respond(status, std::move(headers), api::error_json(error));
+  }
+  return std::exchange(ids_, {});
+}
+
+void Generation::client_gone() {
+  std::vector<RequestId> ids;
+  {
+    std::lock_guard lock(mutex_);
+    if (over_) return;
+    over_ = true;
+    ids = std::exchange(ids_, {});
+  }
+  metrics_.client_gone();
+  cancel(ids);
+}
+
+void Generation::cancel(const std::vector<RequestId>& ids) {
+  for (const RequestId id : ids) model_.engine->cancel(id);
+}
+
+}  // namespace hadal::apps

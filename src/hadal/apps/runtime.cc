@@ -1,0 +1,159 @@
+#include "hadal/apps/runtime.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "hadal/apps/embedded_model.h"
+#include "hadal/base/threads.h"
+#include "hadal/format/model_files.h"
+#include "hadal/hw/cpu.h"
+#include "hadal/kernels/backend.h"
+#include "hadal/model/model.h"
+
+namespace hadal::apps {
+namespace {
+
+Result<ModelFiles> open_files(const RuntimeOptions& options) {
+  if (!options.model.empty()) return open_model(options.model);
+  if (embedded_model().empty()) {
+    return fail(Code::kNotFound, "this build has no embedded model; name one with --model PATH");
+  }
+  return open_model(embedded_model(), std::string(kEmbeddedModelName));
+}
+
+Result<std::optional<DType>> wanted_type(const std::string& name) {
+  if (name.empty()) return std::optional<DType>();
+  const auto dtype = dtype_from_name(name);
+  if (dtype != DType::kQ8_0 && dtype != DType::kQ4_K) {
+    return fail(Code::kInvalidInput,
+                fmt::format("--quantize: found '{}', expected q8_0 or q4_k", name));
+  }
+  return dtype;
+}
+
+std::vector<std::string> split_names(const std::string& list) {
+  std::vector<std::string> names;
+  for (size_t begin = 0; begin < list.size();) {
+    size_t end = std::min(list.find(',', begin), list.size());
+    if (end > begin) names.push_back(list.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return names;
+}
+
+std::string own_name(const RuntimeOptions& options) {
+  if (options.model.empty()) return std::string(kEmbeddedModelName);
+  std::filesystem::path path(options.model);
+  if (!path.has_filename()) path = path.parent_path();  // "folder/"
+  if (path.extension() == ".gguf") path = path.stem();
+  std::string name = path.filename().string();
+  // One of a split model's parts stands for all.
+  if (const size_t part = name.rfind("-of-"); part != std::string::npos && part > 6) {
+    name.resize(part - 6);
+  }
+  return name.empty() ? "model" : name;
+}
+
+// Hugging Face folders say how their model wants to be sampled. The embedded model is exact work,
+// not fiction: greedy.
+Result<SamplingDefaults> sampling_defaults(const RuntimeOptions& options, const ModelFiles& files) {
+  SamplingDefaults defaults;
+  if (options.model.empty()) defaults.temperature = 0.0f;
+  const auto* folder = std::get_if<HfModel>(&files.model);
+  if (folder == nullptr || !folder->generation) return defaults;
+  const JsonConfig& generation = *folder->generation;
+  HADAL_TRY(const bool sampled, generation.boolean("do_sample", true));
+  if (!sampled) return defaults;
+  HADAL_TRY(const double temperature, generation.real("temperature", defaults.temperature));
+  HADAL_TRY(const double top_p, generation.real("top_p", defaults.top_p));
+  HADAL_TRY(const double min_p, generation.real("min_p", defaults.min_p));
+  HADAL_TRY(const double penalty,
+            generation.real("repetition_penalty", defaults.repetition_penalty));
+  HADAL_TRY(const int64_t top_k, generation.integer("top_k", defaults.top_k, 0, INT32_MAX));
+  defaults.temperature = static_cast<float>(temperature);
+  defaults.top_p = static_cast<float>(top_p);
+  defaults.min_p = static_cast<float>(min_p);
+  defaults.top_k = static_cast<int32_t>(top_k);
+  defaults.repetition_penalty = static_cast<float>(penalty);
+  return defaults;
+}
+
+}  // namespace
+
+// In the order of construction; destroyed in reverse, so that each outlives what uses it.
+struct Runtime::Parts {
+  std::optional<Tokenizer> tokenizer;
+  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<kernels::Backend> backend;
+  std::unique_ptr<EngineMetrics> metrics;
+  ServedModel served;
+  std::string summary;
+  std::unique_ptr<Engine> engine;
+};
+
+Runtime::Runtime(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Runtime::~Runtime() = default;
+Engine& Runtime::engine() { return *parts_->engine; }
+std::string Runtime::summary() const { return parts_->summary; }
+std::shared_ptr<const ServedModel> Runtime::served() const {
+  return {std::shared_ptr<void>(), &parts_->served};  // owned here
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
+                                               std::shared_ptr<prometheus::Registry> registry,
+                                               const Clock& clock, LogSink log, Progress progress) {
+  auto parts = std::make_unique<Parts>();
+  LoadOptions load;
+  load.progress = std::move(progress);
+  HADAL_TRY(load.quantize, wanted_type(options.quantize));
+  const int threads = options.threads > 0 ? options.threads : usable_cores();
+  parts->pool = std::make_unique<ThreadPool>(threads);
+  HADAL_TRY(parts->backend,
+            kernels::make_cpu_backend(options.cpu_impl, cpu_features(), *parts->pool));
+  HADAL_TRY(const ModelFiles files, open_files(options));
+  HADAL_TRY(VocabData vocab, files.vocab());
+  HADAL_TRY(parts->tokenizer, Tokenizer::make(std::move(vocab)));
+
+  ServedModel& served = parts->served;
+  served.root = own_name(options);
+  served.names = split_names(options.alias);
+  if (served.names.empty()) served.names.push_back(served.root);
+  served.created = clock.unix_seconds();
+  served.tokenizer = &*parts->tokenizer;
+  auto chat = ChatFormat::detect(*parts->tokenizer);
+  if (chat) {
+    served.chat = std::move(*chat);
+  } else {
+    log_to(log, LogLevel::kWarning, "chat is off: " + chat.error().what);
+  }
+  served.reasons = parts->tokenizer->find("<think>").has_value();
+  HADAL_TRY(served.defaults, sampling_defaults(options, files));
+
+  HADAL_TRY(auto model, load_model(files, *parts->backend, load));
+  const ModelConfig& config = model->config();
+  const std::string parameters =
+      config.parameters_total() >= 1'000'000'000
+          ? fmt::format("{:.1f} B", static_cast<double>(config.parameters_total()) / 1e9)
+          : fmt::format("{:.1f} M", static_cast<double>(config.parameters_total()) / 1e6);
+  const uint64_t weight_bytes = model->weight_bytes();
+  const std::string architecture(architecture_name(config.architecture));
+  served.fingerprint = fmt::format("hadal-{}", parts->backend->name());
+
+  EngineOptions engine_options;
+  engine_options.context = options.context;
+  engine_options.sequences_max = options.max_sequences;
+  engine_options.kv_bytes = options.kv_memory;
+  parts->metrics = std::make_unique<EngineMetrics>(served.names.front(), std::move(registry));
+  HADAL_TRY(parts->engine, Engine::make(std::move(model), *parts->tokenizer, *parts->backend,
+                                        engine_options, *parts->metrics, clock, log));
+  served.engine = parts->engine.get();
+  parts->summary =
+      fmt::format("{}: {}, {} parameters, {} MB, {}, {} threads, context {}", served.names.front(),
+                  architecture, parameters, (weight_bytes + 999'999) / 1'000'000,
+                  parts->backend->name(), threads, served.engine->context());
+  return std::unique_ptr<Runtime>(new Runtime(std::move(parts)));
+}
+
+}  // namespace hadal::apps

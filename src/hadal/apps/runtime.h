@@ -1,0 +1,52 @@
+// Everything that answers with one model, built in order: files, tokenizer, threads, backend,
+// model, engine. Shared by serve, ask and chat.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "hadal/apps/served_model.h"
+#include "hadal/base/clock.h"
+#include "hadal/base/log.h"
+#include "hadal/base/result.h"
+#include "hadal/obs/engine_metrics.h"
+
+namespace hadal::apps {
+
+struct RuntimeOptions {
+  std::string model;  // a GGUF file or a Hugging Face folder; empty: the embedded model
+  std::string alias;  // comma-separated names to serve it under; empty: its own
+  int32_t context = 0;
+  int32_t max_sequences = 0;
+  uint64_t kv_memory = 0;  // bytes; 0: what the sequences need, within free memory
+  int32_t threads = 0;     // 0: every core this process may use
+  std::string quantize;    // a dtype's name; empty: as the files are
+  std::string cpu_impl;    // empty: the best this machine has
+};
+
+class Runtime {
+ public:
+  using Progress = std::function<void(uint64_t done, uint64_t total)>;
+
+  // `clock` must outlive the runtime.
+  static Result<std::unique_ptr<Runtime>> make(const RuntimeOptions& options,
+                                               std::shared_ptr<prometheus::Registry> registry,
+                                               const Clock& clock, LogSink log, Progress progress);
+  ~Runtime();  // ends running requests
+
+  // Valid while the runtime lives.
+  std::shared_ptr<const ServedModel> served() const;
+  Engine& engine();
+  // "hadal-tiny: deepseek2, 7.1 M parameters, 8 MB, avx512, 2 threads, context 2048"
+  std::string summary() const;
+
+ private:
+  struct Parts;
+  explicit Runtime(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace hadal::apps

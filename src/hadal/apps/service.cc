@@ -1,0 +1,342 @@
+#include "hadal/apps/service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+#include <utility>
+
+#include "hadal/api/openai_answer.h"
+#include "hadal/apps/generation.h"
+
+namespace hadal::apps {
+namespace {
+
+// Takes the same time whatever the guess shares with the key; only the lengths show.
+bool equal_in_constant_time(std::string_view guess, std::string_view key) {
+  unsigned difference = guess.size() == key.size() ? 0 : 1;
+  for (size_t i = 0; i < key.size(); ++i) {
+    const char other = guess.empty() ? '\0' : guess[i % guess.size()];
+    difference |= static_cast<unsigned char>(key[i]) ^ static_cast<unsigned char>(other);
+  }
+  return difference == 0;
+}
+
+uint64_t random_salt() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) | device();
+}
+
+std::vector<ChatMessage> text_messages(const std::vector<api::Message>& messages) {
+  std::vector<ChatMessage> result;
+  result.reserve(messages.size());
+  for (const api::Message& message : messages) {
+    result.push_back({message.role, message.content, message.reasoning});
+  }
+  return result;
+}
+
+api::Parsed<std::string> known_name(const ServedModel& model, const std::string& asked) {
+  if (asked.empty()) return model.names.front();
+  if (model.is_named(asked)) return asked;
+  return fail(api::ApiError(Code::kNotFound,
+                            fmt::format("the model '{}' is not served here; served: {}",
+                                        asked.substr(0, 128), fmt::join(model.names, ", ")),
+                            "model", "model_not_found"));
+}
+
+api::Parsed<std::vector<TokenId>> chat_tokens(const ServedModel& model,
+                                              const std::vector<api::Message>& messages,
+                                              const ChatOptions& options) {
+  if (!model.chat || model.chat->form() == ChatForm::kNone) {
+    return fail(api::ApiError(Code::kUnsupported,
+                              "this model has no chat template; use /v1/completions", "messages"));
+  }
+  HADAL_TRY(auto tokens, model.chat->encode(*model.tokenizer, text_messages(messages), options));
+  return tokens;
+}
+
+// Ids must name tokens of this vocabulary before anything looks them up.
+api::Parsed<void> check_tokens(const ServedModel& model, const std::vector<TokenId>& tokens,
+                               std::string_view field) {
+  const int32_t size = model.tokenizer->vocabulary_size();
+  for (const TokenId id : tokens) {
+    if (id >= size) {
+      return fail(api::ApiError(
+          Code::kInvalidInput,
+          fmt::format("{}: found token id {}, the vocabulary ends at {}", field, id, size - 1),
+          std::string(field)));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+struct Service::Route {
+  std::string_view method;
+  std::string_view path;  // ending in '/': everything below it
+  void (Service::*handle)(Call&);
+  bool open = false;         // needs no key
+  bool needs_model = false;  // 503 while loading
+  bool works = false;        // starts work: 503 while draining
+};
+
+const std::vector<Service::Route>& Service::routes() {
+  static const std::vector<Route> kRoutes = {
+      {"GET", "/", &Service::home},
+      {"GET", "/health", &Service::health, true},
+      {"GET", "/version", &Service::version},
+      {"GET", "/metrics", &Service::metrics},
+      {"GET", "/v1/models", &Service::models, false, true},
+      {"GET", "/v1/models/", &Service::model_card, false, true},
+      {"POST", "/v1/chat/completions", &Service::chat, false, true, true},
+      {"POST", "/v1/completions", &Service::completion, false, true, true},
+      {"POST", "/tokenize", &Service::tokenize, false, true, true},
+      {"POST", "/detokenize", &Service::detokenize, false, true, true},
+  };
+  return kRoutes;
+}
+
+Service::Service(ServiceOptions options, std::shared_ptr<prometheus::Registry> registry,
+                 const Clock& clock)
+    : options_(std::move(options)),
+      registry_(std::move(registry)),
+      clock_(clock),
+      http_metrics_(registry_),
+      id_salt_(random_salt()) {}
+
+void Service::loading(uint64_t done, uint64_t total) {
+  loaded_ = done;
+  load_total_ = total;
+}
+
+void Service::publish(std::shared_ptr<const ServedModel> model) {
+  std::lock_guard lock(mutex_);
+  model_ = std::move(model);
+}
+
+std::shared_ptr<const ServedModel> Service::model() const {
+  std::lock_guard lock(mutex_);
+  return model_;
+}
+
+bool Service::authorized(const net::HttpRequest& request) const {
+  if (options_.api_keys.empty()) return true;
+  std::string_view given = request.header("authorization");
+  constexpr std::string_view kBearer = "bearer ";
+  const bool bearer = given.size() >= kBearer.size() &&
+                      std::equal(kBearer.begin(), kBearer.end(), given.begin(), [](char a, char b) {
+                        return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b);
+                      });
+  given = bearer ? given.substr(kBearer.size()) : std::string_view();
+  bool known = false;
+  for (const std::string& key : options_.api_keys) known |= equal_in_constant_time(given, key);
+  return known;
+}
+
+void Service::handle(net::HttpRequest request, net::ResponseWriter writer) {
+  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  const Route* found = nullptr;
+  std::string allowed;
+  for (const Route& route : routes()) {
+    const bool below = route.path.size() > 1 && route.path.ends_with('/');
+    const bool matches =
+        below ? request.path.starts_with(route.path) && request.path.size() > route.path.size()
+              : request.path == route.path;
+    if (!matches) continue;
+    if (route.method == method) found = &route;
+    allowed = route.method;
+  }
+  Call call{request, writer, found != nullptr ? found->path : "other", nullptr};
+  if (!(found != nullptr && found->open) && !authorized(request)) {
+    return refuse(call, {Code::kUnauthorized,
+                         "a valid key is needed: send the header 'Authorization: Bearer KEY'"});
+  }
+  if (found != nullptr) return dispatch(*found, call);
+  const std::string where = fmt::format("{} {}", request.method, request.path.substr(0, 128));
+  if (allowed.empty()) {
+    return refuse(call, {Code::kNotFound, "there is nothing at " + where, {}, "unknown_url"});
+  }
+  reply(call, 405, "application/json",
+        api::error_json({Code::kInvalidInput,
+                         fmt::format("{} is not possible, use {}", where, allowed),
+                         {},
+                         "method_not_allowed"}),
+        {{"Allow", allowed}});
+}
+
+void Service::dispatch(const Route& route, Call& call) {
+  if (route.works && draining_) {
+    return refuse(call, {Code::kUnavailable, "the server is shutting down, ask another one"});
+  }
+  call.model = model();
+  if (route.needs_model && call.model == nullptr) {
+    return refuse(call, {Code::kUnavailable, "the model is still loading, try again later"});
+  }
+  (this->*route.handle)(call);
+}
+
+void Service::reply(Call& call, int status, std::string_view type, std::string body,
+                    std::vector<net::Header> more) {
+  http_metrics_.answered(call.route, status);
+  std::vector<net::Header> headers = {{"Content-Type", std::string(type)}};
+  for (net::Header& header : more) headers.push_back(std::move(header));
+  call.writer.respond(status, std::move(headers), std::move(body));
+}
+
+void Service::refuse(Call& call, const api::ApiError& error) {
+  const int status = api::http_status(error.code);
+  std::vector<net::Header> more;
+  if (status == 429 || status == 503) more.push_back({"Retry-After", draining_ ? "5" : "1"});
+  if (status == 401) more.push_back({"WWW-Authenticate", "Bearer"});
+  reply(call, status, "application/json", api::error_json(error), std::move(more));
+}
+
+void Service::home(Call& call) {
+  std::string name = "loading";
+  if (call.model != nullptr) name = call.model->names.front();
+  reply(call, 200, "text/plain; charset=utf-8",
+        fmt::format("Hadal {}\nmodel: {}\n\n"
+                    "POST /v1/chat/completions  POST /v1/completions  GET /v1/models\n"
+                    "POST /tokenize  POST /detokenize  GET /health  GET /metrics  GET /version\n",
+                    options_.version, name));
+}
+
+void Service::health(Call& call) {
+  if (draining_) {
+    return reply(call, 503, "application/json", R"({"status":"draining"})", {{"Retry-After", "5"}});
+  }
+  if (call.model != nullptr) return reply_json(call, R"({"status":"ok"})");
+  const uint64_t total = load_total_;
+  const double share = total > 0 ? static_cast<double>(loaded_) / static_cast<double>(total) : 0.0;
+  reply(call, 503, "application/json",
+        fmt::format(R"({{"status":"loading","progress":{:.3f}}})", share), {{"Retry-After", "1"}});
+}
+
+void Service::version(Call& call) {
+  reply_json(call, fmt::format(R"({{"version":"{}"}})", options_.version));
+}
+
+void Service::metrics(Call& call) { reply(call, 200, kExpositionType, exposition(*registry_)); }
+
+namespace {
+
+api::ModelCard card_of(const ServedModel& model, const std::string& name) {
+  return {name, model.created, model.engine->context(), model.root};
+}
+
+}  // namespace
+
+void Service::models(Call& call) {
+  std::vector<api::ModelCard> cards;
+  for (const std::string& name : call.model->names) cards.push_back(card_of(*call.model, name));
+  reply_json(call, api::models_answer(cards));
+}
+
+void Service::model_card(Call& call) {
+  const std::string asked = call.request.path.substr(call.route.size());
+  auto name = known_name(*call.model, asked);
+  if (!name) return refuse(call, name.error());
+  reply_json(call, api::model_answer(card_of(*call.model, *name)));
+}
+
+std::string Service::next_id(std::string_view prefix) {
+  return fmt::format("{}-{:016x}{:08x}", prefix, id_salt_, ++requests_);
+}
+
+api::AnswerInfo Service::answer_info(const Call& call, const std::string& name,
+                                     std::string_view prefix) {
+  return {next_id(prefix), clock_.unix_seconds(), name, call.model->fingerprint};
+}
+
+void Service::chat(Call& call) {
+  auto request = api::parse_chat(call.request.body);
+  if (!request) return refuse(call, request.error());
+  const ServedModel& model = *call.model;
+  auto name = known_name(model, request->model);
+  if (!name) return refuse(call, name.error());
+  ChatOptions options;
+  options.add_generation_prompt = request->add_generation_prompt;
+  options.thinking = request->thinking.value_or(true);
+  auto tokens = chat_tokens(model, request->messages, options);
+  if (!tokens) return refuse(call, tokens.error());
+
+  GenerationPlan plan;
+  plan.chat = true;
+  plan.route = call.route;
+  plan.prompts.push_back(std::move(*tokens));
+  plan.opens_thinking = options.add_generation_prompt && model.chat->opens_thinking(options);
+  plan.include_reasoning = request->include_reasoning;
+  plan.heartbeat = options_.heartbeat;
+  std::make_shared<Generation>(call.model, http_metrics_, answer_info(call, *name, "chatcmpl"),
+                               std::move(*request), std::move(plan), std::move(call.writer))
+      ->start();
+}
+
+void Service::completion(Call& call) {
+  auto request = api::parse_completion(call.request.body);
+  if (!request) return refuse(call, request.error());
+  const ServedModel& model = *call.model;
+  auto name = known_name(model, request->model);
+  if (!name) return refuse(call, name.error());
+  GenerationPlan plan;
+  plan.route = call.route;
+  plan.echo = request->echo;
+  plan.heartbeat = options_.heartbeat;
+  for (api::Prompt& prompt : request->prompts) {
+    if (auto* text = std::get_if<std::string>(&prompt)) {
+      EncodeOptions options;
+      options.add_bos = request->add_special_tokens && model.tokenizer->data().add_bos;
+      plan.prompts.push_back(model.tokenizer->encode(*text, options));
+    } else {
+      plan.prompts.push_back(std::move(std::get<std::vector<int32_t>>(prompt)));
+    }
+    if (auto status = check_tokens(model, plan.prompts.back(), "prompt"); !status) {
+      return refuse(call, status.error());
+    }
+  }
+  std::make_shared<Generation>(call.model, http_metrics_, answer_info(call, *name, "cmpl"),
+                               std::move(*request), std::move(plan), std::move(call.writer))
+      ->start();
+}
+
+void Service::tokenize(Call& call) {
+  auto request = api::parse_tokenize(call.request.body);
+  if (!request) return refuse(call, request.error());
+  const ServedModel& model = *call.model;
+  if (auto name = known_name(model, request->model); !name) return refuse(call, name.error());
+  std::vector<TokenId> tokens;
+  if (request->prompt) {
+    EncodeOptions options;
+    options.add_bos = request->add_special_tokens && model.tokenizer->data().add_bos;
+    tokens = model.tokenizer->encode(*request->prompt, options);
+  } else {
+    ChatOptions options;
+    options.add_generation_prompt = request->add_generation_prompt;
+    options.thinking = request->thinking.value_or(true);
+    auto encoded = chat_tokens(model, request->messages, options);
+    if (!encoded) return refuse(call, encoded.error());
+    tokens = std::move(*encoded);
+  }
+  std::vector<std::string> strings;
+  if (request->return_token_strings) {
+    for (const TokenId id : tokens) strings.emplace_back(model.tokenizer->piece(id, true));
+  }
+  reply_json(call, api::tokenize_answer(tokens, model.engine->context(),
+                                        request->return_token_strings ? &strings : nullptr));
+}
+
+void Service::detokenize(Call& call) {
+  auto request = api::parse_detokenize(call.request.body);
+  if (!request) return refuse(call, request.error());
+  const ServedModel& model = *call.model;
+  if (auto name = known_name(model, request->model); !name) return refuse(call, name.error());
+  if (auto status = check_tokens(model, request->tokens, "tokens"); !status) {
+    return refuse(call, status.error());
+  }
+  reply_json(call, api::detokenize_answer(model.tokenizer->decode(request->tokens)));
+}
+
+}  // namespace hadal::apps

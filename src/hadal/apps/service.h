@@ -1,0 +1,91 @@
+// The HTTP side of one served model: routes, keys, readiness. It answers from the moment the port
+// is open: until publish() with 503 and how far loading is, after drain() with 503 and Retry-After.
+//
+// Threads: handle() on the server's handler threads; the others on any.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hadal/api/openai.h"
+#include "hadal/api/openai_answer.h"
+#include "hadal/apps/served_model.h"
+#include "hadal/base/clock.h"
+#include "hadal/net/exchange.h"
+#include "hadal/net/message.h"
+#include "hadal/obs/http_metrics.h"
+
+namespace hadal::apps {
+
+struct ServiceOptions {
+  std::vector<std::string> api_keys;  // empty: everybody may ask
+  std::string version;
+  std::chrono::milliseconds heartbeat{5'000};  // of a stream that has nothing to say yet
+};
+
+class Service {
+ public:
+  // `registry` is what /metrics shows. `clock` must outlive the service.
+  Service(ServiceOptions options, std::shared_ptr<prometheus::Registry> registry,
+          const Clock& clock);
+
+  void handle(net::HttpRequest request, net::ResponseWriter writer);
+
+  void loading(uint64_t done, uint64_t total);
+  void publish(std::shared_ptr<const ServedModel> model);
+  void drain() { draining_ = true; }
+
+ private:
+  struct Call {
+    net::HttpRequest& request;
+    net::ResponseWriter& writer;
+    std::string_view route;
+    std::shared_ptr<const ServedModel> model;  // null while loading
+  };
+  struct Route;
+  static const std::vector<Route>& routes();
+
+  bool authorized(const net::HttpRequest& request) const;
+  void dispatch(const Route& route, Call& call);
+  std::shared_ptr<const ServedModel> model() const;
+  std::string next_id(std::string_view prefix);
+  api::AnswerInfo answer_info(const Call& call, const std::string& name, std::string_view prefix);
+
+  void reply(Call& call, int status, std::string_view type, std::string body,
+             std::vector<net::Header> more = {});
+  void reply_json(Call& call, std::string body) {
+    reply(call, 200, "application/json", std::move(body));
+  }
+  void refuse(Call& call, const api::ApiError& error);
+
+  void home(Call& call);
+  void health(Call& call);
+  void version(Call& call);
+  void metrics(Call& call);
+  void models(Call& call);
+  void model_card(Call& call);
+  void chat(Call& call);
+  void completion(Call& call);
+  void tokenize(Call& call);
+  void detokenize(Call& call);
+
+  const ServiceOptions options_;
+  const std::shared_ptr<prometheus::Registry> registry_;
+  const Clock& clock_;
+  HttpMetrics http_metrics_;
+  std::atomic<bool> draining_{false};
+  std::atomic<uint64_t> loaded_{0};
+  std::atomic<uint64_t> load_total_{0};
+  std::atomic<uint64_t> requests_{0};
+  const uint64_t id_salt_;  // so that ids of two processes differ
+  mutable std::mutex mutex_;
+  std::shared_ptr<const ServedModel> model_;
+};
+
+}  // namespace hadal::apps
