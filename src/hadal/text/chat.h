@@ -40,8 +40,8 @@ struct ChatMessage {
 
 struct ChatOptions {
   bool add_generation_prompt = true;
-  bool thinking = true;  // where the form can switch; ignored elsewhere
-  std::string date = {}; // "22 Nov 2026" for Llama-3's header; empty: the template's fixed default
+  bool thinking = true;   // where the form can switch; ignored elsewhere
+  std::string date = {};  // "22 Nov 2026" for Llama-3's header; empty: the template's fixed default
 };
 
 // What differs between templates of one form, read from the template.

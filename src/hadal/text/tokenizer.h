@@ -2,6 +2,9 @@
 //
 // Threads: immutable after make(); any number of threads may use one tokenizer at once.
 // Bounds: time is O(n log n) in the text for every input, also for one word of megabytes.
+//
+// Text is taken as it is. Hugging Face's Qwen tokenizers normalise to NFC first; llama.cpp does
+// not, and GGUF files do not say, so neither does this.
 #pragma once
 
 #include <memory>
