@@ -60,7 +60,8 @@ BANNED = [
     ("print", r"\bstd\s*::\s*(?:cout|cerr|clog)\b", "a LogSink (base/log.h)"),
     ("print", FREE + r"(?:v?f?printf|f?puts|putchar|perror|print|println)\s*\(",
      "a LogSink (base/log.h)"),
-    ("exit", FREE + r"(?:_?exit|_Exit|abort|quick_exit|terminate)\s*\(", "a Result or HADAL_CHECK"),
+    ("exit", FREE + r"(?:(?:_?exit|_Exit|quick_exit)\s*\(|(?:abort|terminate)\s*\(\s*\))",
+     "a Result or HADAL_CHECK"),
     ("getenv", FREE + r"(?:secure_)?getenv\s*\(", "an option handed down from apps"),
 ]
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:<([^>\n]+)>|"([^"\n]+)")', re.M)

@@ -87,6 +87,7 @@ CASES = [
     ("exit", "src/hadal/text/a.cc", 1, "void f() { std::abort(); }\n", "void f() { request.abort(); }\n"),
     ("exit", "src/hadal/text/a.cc", 1, "int f() { return (quick_exit(1), 1); }\n",
      "void Engine::abort() {}\n"),
+    ("exit", "src/hadal/text/a.cc", 1, "void f() { abort( ); }\n", "void f() { abort(1); }\n"),
     ("exit", "src/hadal/text/a.cc", 1, "void f() { ::_exit(1); }\n", "void f() { x->exit(1); }\n"),
     ("getenv", "src/hadal/text/a.cc", 1, "auto f() { return std::getenv(\"A\"); }\n",
      "// std::getenv(\"A\") is for apps\n"),
