@@ -81,23 +81,31 @@ struct BlockScales<Scales::kExponent> {
   F32x16 scale;
 };
 
+// All eight at once: going back to the header for each block costs the core its stream of
+// prefetches (measured without those of int_panel: 16.7 against 22 GB/s).
 template <>
 struct BlockScales<Scales::kSixMin> {
   HADAL_INLINE void load_super(const uint8_t* header) {
-    d = f32_load_f16(header);
-    m = subtract(f32_zero(), f32_load_f16(header + 32));
-  }
-  HADAL_INLINE void load_block(const uint8_t* header, const uint8_t*, int i) {
-    const I32x16 low = i32_load_u8(header + 64 + 16 * i);
-    I32x16 high = i32_load_u8(header + 192 + 16 * (i / 2));
-    if (i % 2 == 0) high = shift_left<4>(high);
+    const F32x16 d = f32_load_f16(header);
+    const F32x16 m = subtract(f32_zero(), f32_load_f16(header + 32));
     const I32x16 upper = i32_set(48);
-    const I32x16 s = bit_or(bit_and(low, i32_set(15)), bit_and(high, upper));
-    const I32x16 t = bit_or(shift_right<4>(low), bit_and(shift_right<2>(high), upper));
-    scale = multiply(d, to_f32(s));
-    minimum = multiply(m, to_f32(t));
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const I32x16 low = i32_load_u8(header + 64 + 16 * i);
+      I32x16 high = i32_load_u8(header + 192 + 16 * (i / 2));
+      if (i % 2 == 0) high = shift_left<4>(high);
+      const I32x16 s = bit_or(bit_and(low, i32_set(15)), bit_and(high, upper));
+      const I32x16 t = bit_or(shift_right<4>(low), bit_and(shift_right<2>(high), upper));
+      scales[i] = multiply(d, to_f32(s));
+      minima[i] = multiply(m, to_f32(t));
+    }
   }
-  F32x16 d, m, scale, minimum;
+  HADAL_INLINE void load_block(const uint8_t*, const uint8_t*, int i) {
+    scale = scales[i];
+    minimum = minima[i];
+  }
+  F32x16 scale, minimum;
+  F32x16 scales[8], minima[8];
 };
 
 template <>
@@ -178,6 +186,18 @@ HADAL_INLINE F32x16 add_block(const U8x64* w, const BlockScales<Form::kScales>& 
   return acc;
 }
 
+// The core's own prefetcher stops at 4 KB pages and loses streams whose headers are read out of
+// order; with this, one thread reads Q4_K at 94 % of what a plain sum of the same bytes reaches
+// (without: 65 %; 1 KB ahead: 84 %; 8 KB: as 4).
+constexpr int64_t kPrefetchAhead = 4096;
+
+// The lines of [p, p + kBytes).
+template <int64_t kBytes>
+HADAL_INLINE void prefetch(const uint8_t* p) {
+#pragma GCC unroll 9
+  for (int64_t i = 0; i < kBytes; i += 64) __builtin_prefetch(p + i);
+}
+
 // kColumns 0: any number, accumulators in memory; else exactly so many, in registers.
 template <class Form, int kColumns>
 HADAL_INLINE void int_panel(const uint8_t* p, int64_t cols, const ActBlock* tile, int32_t columns,
@@ -192,10 +212,12 @@ HADAL_INLINE void int_panel(const uint8_t* p, int64_t cols, const ActBlock* tile
   BlockScales<Form::kScales> scales;
   for (int64_t b = 0; b < cols / kBlock; b += kSuper) {
     const uint8_t* header = p;
+    prefetch<super_header_bytes(Form::kScales)>(p + kPrefetchAhead);
     scales.load_super(header);
     p += super_header_bytes(Form::kScales);
     for (int i = 0; i < kSuper; ++i) {
       scales.load_block(header, p, i);
+      prefetch<block_header_bytes(Form::kScales) + code_bytes(Form::kCodes)>(p + kPrefetchAhead);
       U8x64 w[8];
       load_codes<Form::kCodes, Form::kLevels>(p + block_header_bytes(Form::kScales), w);
       p += block_header_bytes(Form::kScales) + code_bytes(Form::kCodes);
@@ -220,6 +242,7 @@ template <class Form>
 void multiply_int_panel(const std::byte* panel, int64_t cols, const ActBlock* tile, int32_t columns,
                         float* acc) {
   const auto* p = reinterpret_cast<const uint8_t*>(panel);
+  // Three and four in registers were no faster than in memory.
   switch (columns) {
     case 1:
       return int_panel<Form, 1>(p, cols, tile, columns, acc);
