@@ -25,6 +25,11 @@ Exchange::Heartbeat Exchange::heartbeat() const {
   return heartbeat_;
 }
 
+bool Exchange::abandoned() const {
+  std::lock_guard lock(mutex_);
+  return abandoned_;
+}
+
 void Exchange::client_gone() {
   std::function<void()> callback;
   {

@@ -48,8 +48,9 @@ class Exchange {
   // The connection's side.
   Taken take();
   Heartbeat heartbeat() const;
-  void client_gone();  // calls the on_close callback, once; later writes are dropped
-  void detach();       // client_gone(), and never wakes again
+  bool abandoned() const;  // see Taken
+  void client_gone();      // calls the on_close callback, once; later writes are dropped
+  void detach();           // client_gone(), and never wakes again
 
   // The writer's side; see ResponseWriter.
   void respond(int status, std::vector<Header> headers, std::string body);

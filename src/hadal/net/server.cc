@@ -116,6 +116,10 @@ class HttpServer::Impl {
 };
 
 // One connection. Everything runs on its strand.
+//
+// g++ 12 evaluates a co_await behind && and || always, and may destroy temporaries of its
+// expression twice: so what a co_await takes has a name, and what it gives is stored before it is
+// used.
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(HttpServer::Impl& server, tcp::socket socket)
@@ -153,6 +157,14 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> linger();
   asio::awaitable<bool> write_all(std::string_view bytes);
   std::string head_text(const Exchange::Head& head) const;
+  void wake() {
+    wake_timer_.cancel();
+    if (exchange_ && exchange_->abandoned()) {  // also out of a write that the client does not take
+      error_code ec;
+      gone();
+      stream_.socket().close(ec);
+    }
+  }
   void gone() {
     if (exchange_) exchange_->client_gone();
     gone_ = true;
@@ -164,6 +176,7 @@ class Session : public std::enable_shared_from_this<Session> {
   beast::flat_buffer buffer_;
   asio::steady_timer wake_timer_;
   std::shared_ptr<Exchange> exchange_;
+  bool fresh_ = true;        // no request has come yet
   bool idle_ = true;         // between requests
   bool keep_alive_ = false;  // of the request at hand
   bool http11_ = true;
@@ -186,7 +199,8 @@ asio::awaitable<bool> Session::serve_one() {
   parser.header_limit(static_cast<uint32_t>(server_.options_.header_bytes_max));
   parser.body_limit(boost::none);  // read_body counts
   if (error_code ec = co_await read_head(parser)) {
-    co_await refuse(refusal_for(ec));
+    Refusal refusal = refusal_for(ec);
+    co_await refuse(std::move(refusal));
     co_return false;
   }
   http11_ = parser.get().version() >= 11;
@@ -206,7 +220,7 @@ asio::awaitable<bool> Session::serve_one() {
       std::make_shared<Exchange>(server_.options_.stream_buffer_max,
                                  [weak = weak_from_this(), executor = stream_.get_executor()] {
                                    asio::post(executor, [weak] {
-                                     if (auto self = weak.lock()) self->wake_timer_.cancel();
+                                     if (auto self = weak.lock()) self->wake();
                                    });
                                  });
   ++server_.exchanges_;
@@ -233,7 +247,7 @@ asio::awaitable<error_code> Session::read_head(Parser& parser) {
   error_code ec;
   if (buffer_.size() == 0) {
     idle_ = true;
-    if (server_.draining_) co_return http::error::end_of_stream;
+    if (server_.draining_ && !fresh_) co_return http::error::end_of_stream;
     stream_.expires_after(server_.options_.idle_timeout);
     const size_t size =
         co_await stream_.async_read_some(buffer_.prepare(4096), asio::redirect_error(kAwait, ec));
@@ -241,6 +255,7 @@ asio::awaitable<error_code> Session::read_head(Parser& parser) {
     if (ec) co_return http::error::end_of_stream;
     buffer_.commit(size);
   }
+  fresh_ = false;
   stream_.expires_after(server_.options_.header_timeout);
   co_await http::async_read_header(stream_, buffer_, parser, asio::redirect_error(kAwait, ec));
   co_return ec;
@@ -324,8 +339,9 @@ asio::awaitable<bool> Session::send_answer() {
     }
     if (abandoned) co_return false;
     if (finished) {
-      const bool chunked = streamed && http11_ && !head_only_;
-      co_return !chunked || co_await write_all("0\r\n\r\n");
+      if (!streamed || !http11_ || head_only_) co_return true;
+      const bool ended = co_await write_all("0\r\n\r\n");
+      co_return ended;
     }
     const Exchange::Heartbeat heartbeat = exchange_->heartbeat();
     const auto asleep_since = std::chrono::steady_clock::now();
@@ -361,7 +377,8 @@ asio::awaitable<bool> Session::send_some(Exchange::Taken taken, bool* streamed) 
       text += taken.bytes;
     }
   }
-  co_return co_await write_all(text);
+  const bool sent = co_await write_all(text);
+  co_return sent;
 }
 
 std::string Session::head_text(const Exchange::Head& head) const {
@@ -418,9 +435,10 @@ asio::awaitable<void> Session::refuse(Refusal refusal) {
   if (refusal.status == 503) head.headers.push_back({"Retry-After", "1"});
   std::string body = server_.options_.error_body(refusal.status, refusal.message);
   head.length = body.size();
-  if (co_await write_all(head_text(head) + (head_only_ ? std::string() : body))) {
-    co_await linger();
-  }
+  std::string text = head_text(head);
+  if (!head_only_) text += body;
+  const bool sent = co_await write_all(text);
+  if (sent) co_await linger();
 }
 
 // Closing while the client still sends would reset the connection and take the answer with it: so

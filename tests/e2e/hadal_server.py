@@ -1,0 +1,164 @@
+"""A hadal process on a free port, and a client that sees the wire as it is. Standard library only."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+
+class Server:
+    """Starts `binary serve --port 0 ARGS`; use with `with`. Stops it at the end if a test has not."""
+
+    def __init__(self, binary, *args, env=None, wait=True):
+        self.process = subprocess.Popen(
+            [binary, "serve", "--port", "0", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, **(env or {})}, text=True)
+        self.output, self.errors = [], []
+        line = self.process.stdout.readline()
+        found = re.match(r"listening on port (\d+)", line)
+        if not found:
+            self.process.kill()
+            raise RuntimeError(f"no port in {line!r}: {self.process.stderr.read()}")
+        self.port = int(found[1])
+        for stream, lines in ((self.process.stdout, self.output), (self.process.stderr, self.errors)):
+            threading.Thread(target=lambda s=stream, t=lines: t.extend(s), daemon=True).start()
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, seconds=120):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.get("/health").status == 200:
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise RuntimeError(f"not ready: {''.join(self.errors)}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait_exit(self, seconds=60):
+        return self.process.wait(seconds)
+
+    def request(self, method, path, body=None, headers=None, timeout=120):
+        if body is not None and not isinstance(body, (bytes, str)):
+            body = json.dumps(body)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json",
+                                                    **(headers or {})})
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def get(self, path, headers=None):
+        return self.request("GET", path, None, headers)
+
+    def post(self, path, body, headers=None):
+        return self.request("POST", path, body, headers)
+
+    def stream(self, path, body, headers=None):
+        return Stream(self.port, path, body, headers)
+
+    def metric(self, name):
+        """The sum of a metric's series."""
+        total, found = 0.0, False
+        for line in self.get("/metrics").text.splitlines():
+            if re.match(re.escape(name) + r"[ {]", line):
+                total, found = total + float(line.rsplit(" ", 1)[1]), True
+        if not found:
+            raise KeyError(name)
+        return total
+
+    def wait_metric(self, name, wanted, seconds=30):
+        until = time.monotonic() + seconds
+        while self.metric(name) != wanted:
+            if time.monotonic() > until:
+                raise AssertionError(f"{name} is {self.metric(name)}, wanted {wanted}")
+            time.sleep(0.01)
+
+
+class Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    @property
+    def text(self):
+        return self.body.decode()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def error(self):
+        return self.json["error"]
+
+
+class Stream:
+    """Server-sent events, one by one, over a socket that can be closed at any moment."""
+
+    def __init__(self, port, path, body, headers=None):
+        body = json.dumps({**body, "stream": True}).encode()
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
+        extra = "".join(f"{k}: {v}\r\n" for k, v in (headers or {}).items())
+        self.socket.sendall(f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n"
+                            f"{extra}\r\n".encode() + body)
+        self.response = http.client.HTTPResponse(self.socket)
+        self.response.begin()
+        self.status = self.response.status
+        self.comments = 0
+        self.done = False
+
+    def events(self):
+        """JSON of each event; ends after [DONE], which sets `done`."""
+        for line in self.response:
+            line = line.decode().rstrip("\r\n")
+            if line.startswith(":"):
+                self.comments += 1
+            elif line == "data: [DONE]":
+                self.done = True
+            elif line.startswith("data: "):
+                yield json.loads(line[len("data: "):])
+        self.close()
+
+    def close(self):
+        self.response.close()
+        self.socket.close()
+
+
+def join_chat(events):
+    """Stream chunks as the message each choice would have been: index -> dict."""
+    choices, usage = {}, None
+    for event in events:
+        if "error" in event:
+            raise AssertionError(event)
+        usage = event.get("usage") or usage
+        for chunk in event["choices"]:
+            choice = choices.setdefault(chunk["index"], {
+                "content": "", "reasoning_content": "", "finish_reason": None, "role": None,
+                "logprobs": []})
+            delta = chunk["delta"]
+            choice["role"] = delta.get("role") or choice["role"]
+            choice["content"] += delta.get("content") or ""
+            choice["reasoning_content"] += delta.get("reasoning_content") or ""
+            choice["finish_reason"] = chunk["finish_reason"] or choice["finish_reason"]
+            if chunk.get("logprobs"):
+                choice["logprobs"] += chunk["logprobs"]["content"]
+    return choices, usage
