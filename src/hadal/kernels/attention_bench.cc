@@ -1,0 +1,163 @@
+// Attention alone: one step of one layer. Rates: items are rows, FLOPs count the products with
+// cached keys and values (not the projections). Build with the bench preset; compare runs only on
+// an idle machine.
+//
+//   kernels_bench --benchmark_filter=MlaLite_avx512
+#include <benchmark/benchmark.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "hadal/kernels/backend.h"
+#include "hadal/tensor/quant.h"
+
+namespace hadal::kernels {
+namespace {
+
+constexpr int32_t kPageTokens = 32;
+
+struct Shape {
+  int32_t heads, kv_heads, head_dim, rope, rank;  // kv_heads 0: MLA
+};
+constexpr Shape kLite{16, 0, 192, 64, 512};  // DeepSeek-V2-Lite
+constexpr Shape kQwen{12, 2, 128, 128, 0};   // R1-Distill-Qwen-1.5B
+constexpr Shape kLlama{32, 8, 128, 128, 0};  // R1-Distill-Llama-8B
+
+// A layer with `context` cached positions and `rows` new ones of one sequence.
+class Layer {
+ public:
+  Layer(const std::string& implementation, int threads, const Shape& shape, int32_t context,
+        int32_t rows)
+      : pool_(threads), shape_(shape), context_(context), rows_(rows) {
+    auto backend = make_cpu_backend(implementation, cpu_features(), pool_);
+    if (!backend) return;
+    backend_ = std::move(*backend);
+    const int32_t pages = (context + rows + kPageTokens - 1) / kPageTokens;
+    blocks_.resize(pages);
+    std::iota(blocks_.begin(), blocks_.end(), 0);
+    segment_ = {0, rows, context, blocks_};
+    const int64_t key_width = mla() ? shape.rank + shape.rope : shape.kv_heads * shape.head_dim;
+    keys_ = cache(pages, key_width);
+    q_.assign(int64_t{rows} * shape.heads * shape.head_dim, 0.01f);
+    k_.assign(rows * key_width, 0.5f);
+    out_.resize(int64_t{rows} * shape.heads * 128);
+    cos_.assign(rows * shape.rope / 2, 1.0f);
+    sin_.assign(cos_.size(), 0.0f);
+    norm_.assign(std::max(shape.rank, 1), 1.0f);
+    if (mla()) {
+      k_up_ = matrix(shape.rank, shape.head_dim - shape.rope);
+      v_up_ = matrix(128, shape.rank);
+    } else {
+      values_ = cache(pages, key_width);
+    }
+  }
+
+  bool ready() const { return backend_ != nullptr; }
+
+  void step() { mla() ? run_mla() : run_gqa(); }
+
+  double flops() const {
+    const double per_position =
+        2.0 * shape_.heads * (mla() ? 2 * shape_.rank + shape_.rope : 2 * shape_.head_dim);
+    return per_position * rows_ * (context_ + (rows_ + 1) / 2.0);
+  }
+
+ private:
+  bool mla() const { return shape_.kv_heads == 0; }
+
+  CachePages cache(int32_t pages, int64_t width) {
+    const uint64_t bytes = uint64_t{2} * pages * kPageTokens * width;
+    buffers_.push_back(std::move(*backend_->allocate(bytes)));
+    auto* halves = reinterpret_cast<uint16_t*>(buffers_.back()->data());
+    for (uint64_t i = 0; i < bytes / 2; ++i) halves[i] = static_cast<uint16_t>(0x3000 + i % 1024);
+    return {buffers_.back()->data(), DType::kF16, kPageTokens, width};
+  }
+  std::unique_ptr<Matrix> matrix(int64_t rows, int64_t cols) {
+    std::vector<float> values(rows * cols, 0.01f);
+    std::vector<std::byte> bytes(rows * row_bytes(DType::kQ8_0, cols));
+    quantize(DType::kQ8_0, values.data(), bytes.data(), values.size());
+    MatrixSource source{DType::kQ8_0, rows, cols, {}, {}};
+    source.parts.assign(shape_.heads, bytes);
+    return std::move(*backend_->pack(source));
+  }
+  View view(std::vector<float>& values) {
+    const auto cols = static_cast<int64_t>(values.size()) / rows_;
+    return {values.data(), rows_, cols, cols, Device::kCpu};
+  }
+
+  void run_mla() {
+    MlaArgs args{};
+    args.q = view(q_);
+    args.kv = view(k_);
+    args.kv_norm_weight = norm_.data();
+    args.norm_eps = 1e-6f;
+    args.k_up = k_up_.get();
+    args.v_up = v_up_.get();
+    args.rope = {cos_.data(), sin_.data(), shape_.rope, RopeStyle::kInterleaved};
+    args.heads = shape_.heads;
+    args.nope_dim = shape_.head_dim - shape_.rope;
+    args.rank = shape_.rank;
+    args.v_dim = 128;
+    args.scale = 0.07f;
+    args.cache = keys_;
+    args.segments = {&segment_, 1};
+    args.out = view(out_);
+    backend_->mla(args);
+  }
+  void run_gqa() {
+    GqaArgs args{};
+    args.q = view(q_);
+    args.k = view(k_);
+    args.v = view(k_);
+    args.rope = {cos_.data(), sin_.data(), shape_.rope, RopeStyle::kHalves};
+    args.heads = shape_.heads;
+    args.kv_heads = shape_.kv_heads;
+    args.head_dim = shape_.head_dim;
+    args.v_dim = 128;
+    args.scale = 0.09f;
+    args.k_cache = keys_;
+    args.v_cache = values_;
+    args.segments = {&segment_, 1};
+    args.out = view(out_);
+    backend_->gqa(args);
+  }
+
+  ThreadPool pool_;
+  Shape shape_;
+  int32_t context_, rows_;
+  std::unique_ptr<Backend> backend_;
+  std::vector<int32_t> blocks_;
+  Segment segment_;
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+  CachePages keys_, values_;
+  std::unique_ptr<Matrix> k_up_, v_up_;
+  std::vector<float> q_, k_, out_, cos_, sin_, norm_;
+};
+
+void measure(benchmark::State& state, const std::string& implementation, const Shape& shape) {
+  const auto context = static_cast<int32_t>(state.range(0));
+  const auto rows = static_cast<int32_t>(state.range(1));
+  Layer layer(implementation, static_cast<int>(state.range(2)), shape, context, rows);
+  if (!layer.ready()) return state.SkipWithError("not on this machine");
+  for (auto _ : state) layer.step();
+  state.SetItemsProcessed(state.iterations() * rows);
+  state.counters["FLOP"] = benchmark::Counter(
+      layer.flops() * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+}
+
+void sizes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"context", "rows", "threads"})->Unit(benchmark::kMicrosecond)->UseRealTime();
+  for (const int threads : {1, 2}) {
+    for (const int context : {0, 1024, 4096, 16384}) bench->Args({context, 1, threads});
+    bench->Args({0, 512, threads});
+  }
+}
+
+BENCHMARK_CAPTURE(measure, MlaLite_avx512, "avx512", kLite)->Apply(sizes);
+BENCHMARK_CAPTURE(measure, MlaLite_avx2, "avx2", kLite)->Apply(sizes);
+BENCHMARK_CAPTURE(measure, GqaQwen_avx512, "avx512", kQwen)->Apply(sizes);
+BENCHMARK_CAPTURE(measure, GqaQwen_avx2, "avx2", kQwen)->Apply(sizes);
+BENCHMARK_CAPTURE(measure, GqaLlama_avx512, "avx512", kLlama)->Apply(sizes);
+
+}  // namespace
+}  // namespace hadal::kernels
