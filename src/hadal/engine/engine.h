@@ -1,8 +1,11 @@
-// The local engine: requests in, streams of events out. Owns the model, the cache and the scheduler, and
-// runs steps on one thread of its own.
+// The local engine: requests in, streams of events out. Owns the model, the cache and the
+// scheduler, and runs steps on one thread of its own.
 //
-// Threads: every public member may be called from any thread. Event callbacks run on the engine's thread
-// and must not block nor call back into the engine, except cancel().
+// Threads: every public member may be called from any thread. Event callbacks run on the engine's
+// thread; they must not block (everybody's tokens wait), throw (the process ends), nor call back
+// into the engine, except cancel(). They and what they hold are destroyed on the engine's thread,
+// after the last event. Destroying the engine ends what still runs or waits with kCancelled, before
+// the destructor returns.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +20,7 @@
 #include "hadal/base/result.h"
 #include "hadal/model/model.h"
 #include "hadal/obs/engine_metrics.h"
+#include "hadal/sample/logprobs.h"
 #include "hadal/sample/params.h"
 #include "hadal/text/tokenizer.h"
 
@@ -25,22 +29,16 @@ namespace hadal {
 using RequestId = uint64_t;
 
 struct GenerationRequest {
-  std::vector<TokenId> prompt;         // at least one token
-  SamplingParams sampling;             // sample/params.h: temperature, penalties, seed, stop, limits, ...
-  int32_t priority = 0;                // lower runs first, as in vLLM
-  int32_t logprobs = -1;               // -1: none; k: the chosen token and its k best alternatives
-  int32_t prompt_logprobs = -1;        // for echo; -1: none
-  std::string cache_scope;             // prefixes are shared only within one scope (tenant); may be empty
-  bool show_special = false;           // control tokens as text
+  std::vector<TokenId> prompt;   // at least one token
+  SamplingParams sampling;       // sample/params.h: temperature, penalties, seed, stop, limits, ...
+  int32_t priority = 0;          // lower runs first, as in vLLM
+  int32_t logprobs = -1;         // -1: none; k: the chosen token and its k best alternatives
+  int32_t prompt_logprobs = -1;  // for echo; -1: none
+  std::string cache_scope;       // prefixes are shared only within one scope (tenant); may be empty
+  bool show_special = false;     // control tokens as text
 };
 
 enum class FinishReason : uint8_t { kStop, kLength, kCancelled, kError };
-
-struct TokenLogprob {
-  TokenId token = 0;
-  float logprob = 0.0f;
-  std::vector<std::pair<TokenId, float>> top;  // best first
-};
 
 struct Usage {
   int32_t prompt_tokens = 0;
@@ -50,52 +48,59 @@ struct Usage {
 
 // Order of one request's events: any number with text/tokens, then exactly one with `finished`.
 struct GenerationEvent {
-  std::string text;                      // whole UTF-8 characters; may be empty
-  std::vector<TokenId> tokens;           // new since the last event (stop strings may hold text back)
-  std::vector<TokenLogprob> logprobs;    // as many as tokens, when asked for
-  // Once, with or before the first token, when asked for: one a prompt token. The first token has no
-  // score: its logprob is NaN and its `top` empty.
+  std::string text;                    // whole UTF-8 characters; may be empty
+  std::vector<TokenId> tokens;         // new since the last event (stop strings may hold text back)
+  std::vector<TokenLogprob> logprobs;  // as many as tokens, when asked for
+  // Once, with or before the first token, when asked for: one a prompt token. The first token has
+  // no score: its logprob is NaN and its `top` empty.
   std::vector<TokenLogprob> prompt_logprobs;
   bool finished = false;
   FinishReason reason = FinishReason::kStop;
-  std::string stop_match;                // the stop string that ended it, if one did
-  Error error;                           // when reason is kError
-  Usage usage;                           // current; final in the last event
+  std::string stop_match;  // the stop string that ended it, if one did
+  Error error;             // when reason is kError
+  Usage usage;             // current; final in the last event
 };
 using EventSink = std::function<void(const GenerationEvent&)>;
 
 struct EngineOptions {
-  int32_t context = 0;            // positions per sequence; 0: the model's, bounded by kv memory
-  int32_t sequences_max = 0;      // running at once; 0: 64
-  int32_t queue_max = 0;          // waiting; 0: 1024. More is refused with kExhausted
-  uint64_t kv_bytes = 0;          // cache; 0: what sequences_max * context need, within free memory
+  int32_t context = 0;        // positions per sequence; 0: the model's, bounded by kv memory
+  int32_t sequences_max = 0;  // running at once; 0: 64
+  int32_t queue_max = 0;      // waiting; 0: 1024. More is refused with kExhausted
+  // Cache; 0: what sequences_max * context need, but at most 1 GiB (or 8192 tokens, where they need
+  // more) and at most three quarters of the memory that is free once the model is loaded.
+  uint64_t kv_bytes = 0;
   int32_t block_tokens = 32;
-  int32_t step_rows_max = 512;    // rows of one step: decode rows first, then prompt chunks
+  int32_t step_rows_max = 512;            // rows of one step: decode rows first, then prompt chunks
   int32_t prefill_rows_with_decode = 64;  // prompt rows in a step that others' tokens wait for
   DType kv_dtype = DType::kF16;
+  uint64_t random_seed = 0;  // seeds of requests that bring none are drawn from this stream
 };
 
 struct EngineState {
   int32_t running = 0;
   int32_t waiting = 0;
   int32_t blocks_total = 0;
-  int32_t blocks_used = 0;        // referenced by running sequences
+  int32_t blocks_used = 0;  // referenced by running sequences
 };
 
 class Engine {
  public:
-  // Takes the model; `backend` and `clock` must outlive the engine.
-  static Result<std::unique_ptr<Engine>> make(std::unique_ptr<Model> model, const Tokenizer& tokenizer,
-                                              kernels::Backend& backend, const EngineOptions& options,
-                                              EngineMetrics& metrics, const Clock& clock, LogSink log);
+  // Takes the model; everything that is passed by reference must outlive the engine. kInvalidInput:
+  // an option out of range. kExhausted: the cache cannot hold what the options ask for; says both
+  // numbers.
+  static Result<std::unique_ptr<Engine>> make(std::unique_ptr<Model> model,
+                                              const Tokenizer& tokenizer, kernels::Backend& backend,
+                                              const EngineOptions& options, EngineMetrics& metrics,
+                                              const Clock& clock, LogSink log);
   virtual ~Engine() = default;
 
   // Queues a request. `sink` is called until an event with `finished`. Errors (and then no event):
-  // kInvalidInput (empty prompt, token out of range, bad sampling value), kTooLarge (prompt and the least
-  // output do not fit the context: says both numbers), kExhausted (queue full), kUnavailable (draining).
+  // kInvalidInput (empty prompt, token out of range, bad sampling value), kTooLarge (prompt and the
+  // least output do not fit the context: says both numbers), kExhausted (queue full), kUnavailable
+  // (draining).
   virtual Result<RequestId> submit(GenerationRequest request, EventSink sink) = 0;
-  // Ends a request; its blocks are free before the next step. Its last event has kCancelled. Unknown and
-  // finished ids are ignored.
+  // Ends a request; its blocks are free before the next step. Its last event has kCancelled.
+  // Unknown and finished ids are ignored.
   virtual void cancel(RequestId id) = 0;
 
   // Refuses new requests from now on; running and queued ones finish.

@@ -1,0 +1,299 @@
+#include "hadal/engine/local_engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "hadal/base/check.h"
+#include "hadal/hw/memory.h"
+
+namespace hadal {
+
+Result<std::unique_ptr<Engine>> Engine::make(std::unique_ptr<Model> model,
+                                             const Tokenizer& tokenizer, kernels::Backend& backend,
+                                             const EngineOptions& options, EngineMetrics& metrics,
+                                             const Clock& clock, LogSink log) {
+  HADAL_CHECK(model != nullptr);
+  const KvLayout layout = model->config().kv_layout(options.kv_dtype, options.block_tokens);
+  HADAL_TRY(const EngineSize size, size_engine(options, model->config().context,
+                                               layout.block_bytes(), memory_info().available));
+  HADAL_TRY_VOID(model->prepare(size.step_rows_max, size.step_logits_max));
+  HADAL_TRY(KvArena arena, KvArena::make(layout, size.blocks, backend));
+  metrics.cache_config(options.block_tokens, size.blocks);
+  log_to(log, LogLevel::kInfo,
+         fmt::format("cache of {} blocks of {} tokens, {} bytes; {} sequences of at most {} tokens",
+                     size.blocks, options.block_tokens,
+                     static_cast<uint64_t>(size.blocks) * layout.block_bytes(), size.sequences_max,
+                     size.context));
+  auto engine = std::make_unique<LocalEngine>(LocalEngine::Parts{std::move(model), std::move(arena),
+                                                                 size, options, tokenizer, metrics,
+                                                                 clock, std::move(log)});
+  HADAL_TRY_VOID(engine->start());
+  return engine;
+}
+
+LocalEngine::LocalEngine(Parts parts)
+    : parts_(std::move(parts)),
+      vocabulary_(std::min(parts_.model->config().vocabulary, parts_.tokenizer.vocabulary_size())),
+      seeds_(parts_.options.random_seed),
+      pool_({.blocks = parts_.size.blocks, .block_tokens = parts_.options.block_tokens}),
+      scheduler_({.context = parts_.size.context,
+                  .running_max = parts_.size.sequences_max,
+                  // The bound is submit()'s; what may run at once passes through the queue as well.
+                  .queue_max = parts_.size.queue_max + parts_.size.sequences_max,
+                  .step_rows_max = parts_.size.step_rows_max,
+                  .prefill_rows_with_decode = parts_.options.prefill_rows_with_decode,
+                  .step_logits_max = parts_.size.step_logits_max},
+                 pool_) {
+  state_.blocks_total = parts_.size.blocks;
+  tokens_.reserve(static_cast<size_t>(parts_.size.step_rows_max));
+  segments_.reserve(static_cast<size_t>(parts_.size.sequences_max));
+  logit_rows_.reserve(static_cast<size_t>(parts_.size.step_logits_max));
+}
+
+Status LocalEngine::start() {
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error& error) {
+    return fail(Code::kExhausted, fmt::format("no thread for the engine: {}", error.what()));
+  }
+  return {};
+}
+
+LocalEngine::~LocalEngine() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+Status LocalEngine::check_request(const GenerationRequest& request) const {
+  if (request.prompt.empty()) return fail(Code::kInvalidInput, "the prompt has no tokens");
+  for (const TokenId token : request.prompt) {
+    if (token >= 0 && token < vocabulary_) continue;
+    return fail(Code::kInvalidInput,
+                fmt::format("the prompt holds token {}, the vocabulary is 0 to {}", token,
+                            vocabulary_ - 1));
+  }
+  for (const int32_t count : {request.logprobs, request.prompt_logprobs}) {
+    if (count >= -1 && count <= vocabulary_) continue;
+    return fail(
+        Code::kInvalidInput,
+        fmt::format("{} log-probabilities asked for, allowed is 0 to {}", count, vocabulary_));
+  }
+  HADAL_TRY_VOID(request.sampling.validate(vocabulary_));
+  const size_t least = std::max<size_t>(1, static_cast<size_t>(request.sampling.min_tokens));
+  if (request.prompt.size() + least > static_cast<size_t>(context())) {
+    return fail(
+        Code::kTooLarge,
+        fmt::format("the prompt has {} tokens and its answer at least {}, the context holds {}",
+                    request.prompt.size(), least, context()));
+  }
+  return {};
+}
+
+Result<RequestId> LocalEngine::submit(GenerationRequest request, EventSink sink) {
+  HADAL_CHECK(sink != nullptr);
+  HADAL_TRY_VOID(check_request(request));
+  const auto prompt = static_cast<int32_t>(request.prompt.size());
+  const int32_t room = context() - prompt;
+  const int32_t answer_max = std::min(request.sampling.max_tokens.value_or(room), room);
+
+  std::unique_lock lock(mutex_);
+  if (draining_ || stopping_) return fail(Code::kUnavailable, "the engine takes no new requests");
+  const int32_t waiting = queued_ + static_cast<int32_t>(inbox_.size());
+  const int32_t can_run = parts_.size.sequences_max - state_.running;
+  if (waiting >= parts_.size.queue_max + can_run) {
+    parts_.metrics.refused();
+    return fail(Code::kExhausted, fmt::format("{} requests wait already, at most {} may", waiting,
+                                              parts_.size.queue_max));
+  }
+  const RequestId id = ++last_id_;
+  if (!request.sampling.seed) request.sampling.seed = seeds_.next();
+  auto generation = std::make_unique<Generation>(request, vocabulary_, answer_max, parts_.tokenizer,
+                                                 std::move(sink), parts_.clock.now());
+  inbox_.push_back({{.id = id,
+                     .tokens = std::move(request.prompt),
+                     .tokens_max = prompt + answer_max,
+                     .priority = request.priority,
+                     .scope = std::move(request.cache_scope),
+                     .prompt_logits = request.prompt_logprobs >= 0},
+                    std::move(generation)});
+  ++alive_;
+  lock.unlock();
+  wake_.notify_one();
+  return id;
+}
+
+void LocalEngine::cancel(RequestId id) {
+  {
+    const std::lock_guard lock(mutex_);
+    cancels_.push_back(id);
+  }
+  wake_.notify_one();
+}
+
+void LocalEngine::drain() {
+  const std::lock_guard lock(mutex_);
+  draining_ = true;
+}
+
+bool LocalEngine::idle() const {
+  const std::lock_guard lock(mutex_);
+  return alive_ == 0;
+}
+
+EngineState LocalEngine::state() const {
+  const std::lock_guard lock(mutex_);
+  EngineState state = state_;
+  state.waiting += static_cast<int32_t>(inbox_.size());
+  return state;
+}
+
+void LocalEngine::run() {
+  while (take_work()) {
+    run_step();
+    publish();
+  }
+  abort_all();
+}
+
+// Sleeps until there is something to do. False: the engine is being destroyed.
+bool LocalEngine::take_work() {
+  std::vector<Arrival> arrivals;
+  std::vector<RequestId> cancels;
+  {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [this] {
+      return stopping_ || !inbox_.empty() || !cancels_.empty() || !scheduler_.idle();
+    });
+    if (stopping_) return false;
+    queued_ += static_cast<int32_t>(inbox_.size());
+    state_.waiting += static_cast<int32_t>(inbox_.size());
+    arrivals.swap(inbox_);
+    cancels.swap(cancels_);
+  }
+  for (Arrival& arrival : arrivals) begin(std::move(arrival));
+  for (const RequestId id : cancels) end_early(id);
+  return true;
+}
+
+void LocalEngine::begin(Arrival arrival) {
+  const RequestId id = arrival.submission.id;
+  const Nanos now = parts_.clock.now();
+  const Status status = scheduler_.submit(std::move(arrival.submission), now);
+  // submit() checked all that could be refused: sizing lets any context fit the pool.
+  HADAL_CHECK(status.has_value(), status ? "" : status.error().what);
+  generations_.emplace(id, std::move(arrival.generation));
+}
+
+void LocalEngine::end_early(RequestId id) {
+  const auto found = generations_.find(id);
+  if (found == generations_.end()) return;
+  scheduler_.remove(id);
+  found->second->abort(FinishReason::kCancelled, {Code::kCancelled, "cancelled"},
+                       parts_.clock.now(), parts_.metrics);
+  forget(id);
+}
+
+void LocalEngine::run_step() {
+  const Nanos now = parts_.clock.now();
+  const sched::Plan& plan = scheduler_.step(now);
+  for (int32_t i = 0; i < plan.preempted; ++i) parts_.metrics.preempted();
+  if (plan.rows == 0) return;
+  for (const sched::Segment& segment : plan.segments) generations_.at(segment.id)->started(now);
+  const ConstView logits = forward(plan);
+  HADAL_CHECK(logits.rows == plan.logits && logits.cols >= vocabulary_);
+  scheduler_.advance();
+  parts_.metrics.iteration(plan.rows, plan.prompt_rows);
+  deliver(plan, logits);
+}
+
+ConstView LocalEngine::forward(const sched::Plan& plan) {
+  tokens_.clear();
+  segments_.clear();
+  logit_rows_.clear();
+  for (const sched::Segment& segment : plan.segments) {
+    const auto first_row = static_cast<int32_t>(tokens_.size());
+    const auto rows = segment.tokens.subspan(static_cast<size_t>(segment.first_position),
+                                             static_cast<size_t>(segment.rows));
+    tokens_.insert(tokens_.end(), rows.begin(), rows.end());
+    segments_.push_back({.first_row = first_row,
+                         .rows = segment.rows,
+                         .position = segment.first_position,
+                         .blocks = segment.blocks});
+    for (int32_t i = segment.rows - segment.logits; i < segment.rows; ++i) {
+      logit_rows_.push_back(first_row + i);
+    }
+  }
+  return parts_.model->forward(
+      {.tokens = tokens_, .segments = segments_, .logit_rows = logit_rows_}, parts_.arena);
+}
+
+void LocalEngine::deliver(const sched::Plan& plan, ConstView logits) {
+  const Nanos now = parts_.clock.now();
+  int64_t row = 0;
+  for (const sched::Segment& segment : plan.segments) {
+    if (segment.logits > 0) deliver_segment(segment, logits, row, now);
+    row += segment.logits;
+  }
+}
+
+// `row`: the segment's first of `logits`.
+void LocalEngine::deliver_segment(const sched::Segment& segment, ConstView logits, int64_t row,
+                                  Nanos now) {
+  Generation& generation = *generations_.at(segment.id);
+  const auto logits_of = [&](int32_t i) {
+    return std::span(logits.row(row + i), static_cast<size_t>(vocabulary_));
+  };
+  const int32_t end = segment.first_position + segment.rows;
+  for (int32_t i = 0; i < segment.logits; ++i) {
+    generation.score_prompt(segment.tokens, end - segment.logits + i, logits_of(i));
+  }
+  if (!segment.samples) return;
+  generation.set_cached(segment.reused);
+  const auto token =
+      generation.advance(logits_of(segment.logits - 1), scratch_, now, parts_.metrics);
+  if (token) {
+    scheduler_.append(segment.id, *token);
+  } else {
+    scheduler_.remove(segment.id);
+    forget(segment.id);
+  }
+}
+
+// After the last event: the sink is destroyed, then the request counts as gone.
+void LocalEngine::forget(RequestId id) {
+  generations_.erase(id);
+  const std::lock_guard lock(mutex_);
+  --alive_;
+}
+
+void LocalEngine::publish() {
+  const int32_t used = pool_.referenced_blocks();
+  const std::lock_guard lock(mutex_);
+  state_.running = scheduler_.running();
+  state_.waiting = scheduler_.waiting();
+  state_.blocks_used = used;
+  queued_ = scheduler_.queued();
+  parts_.metrics.load(state_.running, state_.waiting + static_cast<int32_t>(inbox_.size()),
+                      static_cast<double>(used) / pool_.blocks());
+}
+
+void LocalEngine::abort_all() {
+  std::vector<Arrival> arrivals;
+  {
+    const std::lock_guard lock(mutex_);
+    arrivals.swap(inbox_);
+  }
+  for (Arrival& arrival : arrivals) {
+    generations_.emplace(arrival.submission.id, std::move(arrival.generation));
+  }
+  while (!generations_.empty()) end_early(generations_.begin()->first);
+}
+
+}  // namespace hadal
