@@ -23,6 +23,8 @@ constexpr auto kCommands = std::to_array<Command>({
     {"serve", "answer over HTTP, as OpenAI's API does", cmd_serve},
     {"ask", "print one answer and leave", cmd_ask},
     {"chat", "a conversation in the terminal", cmd_chat},
+    {"inspect", "what is in a model file, and what it needs to run", cmd_inspect},
+    {"bench", "tokens per second, and this machine's own ceilings", cmd_bench},
 });
 
 void print_help(std::FILE* target) {

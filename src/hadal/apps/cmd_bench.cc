@@ -1,0 +1,82 @@
+// hadal bench: tokens per second here, as a share of what this machine could do.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "hadal/apps/commands.h"
+#include "hadal/apps/embedded_model.h"
+#include "hadal/apps/flags.h"
+#include "hadal/apps/terminal.h"
+#include "hadal/hw/cpu.h"
+#include "hadal/tools/bench.h"
+
+namespace hadal::apps {
+namespace {
+
+struct BenchFlags {
+  RuntimeOptions runtime;
+  BenchOptions bench;
+  bool json = false;
+};
+
+Result<BenchReport> bench(const BenchFlags& flags) {
+  const SystemClock clock;
+  const CpuFeatures features = cpu_features();
+  ThreadPool pool(flags.runtime.threads > 0 ? flags.runtime.threads : usable_cores());
+  HADAL_TRY(auto backend, kernels::make_cpu_backend(flags.runtime.cpu_impl, features, pool));
+  const bool embedded = flags.runtime.model.empty();
+  HADAL_TRY(const ModelFiles files,
+            embedded ? open_model(embedded_model(), std::string(kEmbeddedModelName))
+                     : open_model(flags.runtime.model));
+  LoadingProgress progress;
+  LoadOptions load;
+  load.pool = &pool;
+  load.progress = [&](uint64_t done, uint64_t total) { progress(done, total); };
+  if (!flags.runtime.quantize.empty()) load.quantize = dtype_from_name(flags.runtime.quantize);
+  HADAL_TRY(auto model, load_model(files, *backend, load));
+  return run_bench(*model, *backend, pool, clock, features, flags.bench,
+                   [&](const std::string& next) {
+                     if (is_terminal(stderr)) fmt::print(stderr, "{} ...\n", next);
+                   });
+}
+
+void add_flags(CLI::App& app, BenchFlags* flags) {
+  app.add_option("--model,-m", flags->runtime.model,
+                 "GGUF file or Hugging Face folder [the embedded model]");
+  app.add_option("--threads,-t", flags->runtime.threads, "[every core this process may use]")
+      ->check(CLI::Range(1, 4'096));
+  app.add_option("--cpu-impl", flags->runtime.cpu_impl, "avx512, avx2 or ref [the best there is]");
+  app.add_option("--quantize", flags->runtime.quantize, "pack weights while loading")
+      ->check(CLI::IsMember({"q8_0", "q4_k"}));
+  app.add_option("--batch", flags->bench.batches, "sequences that decode together [1,4,8,16,32]")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 4'096));
+  app.add_option("--prefill", flags->bench.prefill_tokens, "tokens of the prompt, 0: none [512]")
+      ->check(CLI::Range(0, 1 << 20));
+  app.add_option("--decode", flags->bench.decode_tokens, "steps of each decode run [32]")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--depth", flags->bench.depth, "tokens already in each cache [0]")
+      ->check(CLI::Range(0, 1 << 20));
+  app.add_option("--repeats", flags->bench.repeats, "runs of each, the median counts [3]")
+      ->check(CLI::Range(1, 1'000));
+  app.add_flag("--json", flags->json, "one JSON object");
+}
+
+}  // namespace
+
+int cmd_bench(int argc, char** argv) {
+  BenchFlags flags;
+  CLI::App app("tokens per second, and this machine's own ceilings", "bench");
+  add_flags(app, &flags);
+  if (const int status = parse_line(app, nullptr, argc, argv); status >= 0) return status;
+  const Result<BenchReport> report = bench(flags);
+  if (!report) {
+    fmt::print(stderr, "hadal bench: {}\n", report.error().what);
+    return 1;
+  }
+  fmt::print("{}", flags.json ? bench_json(*report) : bench_text(*report));
+  return 0;
+}
+
+}  // namespace hadal::apps

@@ -1,0 +1,61 @@
+// Tokens per second of a loaded model, and how near they are to this machine's own ceilings: the
+// body of `hadal bench`. Runs the forward pass directly, without scheduler or sockets.
+//
+// Ceilings (reference: rooflines of a decoder): a step cannot be faster than the weight bytes it
+// must read over the measured read bandwidth, nor than its multiply-adds over the measured
+// arithmetic peak.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "hadal/base/clock.h"
+#include "hadal/base/result.h"
+#include "hadal/base/threads.h"
+#include "hadal/hw/cpu.h"
+#include "hadal/kernels/backend.h"
+#include "hadal/model/model.h"
+
+namespace hadal {
+
+struct BenchOptions {
+  int32_t prefill_tokens = 512;
+  int32_t decode_tokens = 32;  // steps of each decode run
+  std::vector<int32_t> batches = {1, 4, 8, 16, 32};
+  int32_t depth = 0;    // tokens already in every sequence's cache
+  int32_t repeats = 3;  // medians are quoted
+  DType kv_dtype = DType::kF16;
+};
+
+struct BenchResult {
+  std::string name;  // "prefill 512", "decode x 8"
+  int32_t batch = 1;
+  double tokens_per_second = 0;  // median
+  double fastest = 0, slowest = 0;
+  double bandwidth_ceiling = 0;  // tokens per second; 0: unknown
+  double compute_ceiling = 0;
+  double share() const;  // of the nearer ceiling, 0 to 1
+};
+
+struct BenchReport {
+  std::string model;
+  std::string implementation;
+  int threads = 1;
+  double read_bandwidth = 0;  // bytes per second, measured beside the runs
+  double int8_peak = 0;       // operations per second
+  uint64_t weight_bytes = 0;
+  std::vector<BenchResult> results;
+};
+
+// `progress` is told what runs next. kExhausted when the cache for the largest batch cannot be had.
+Result<BenchReport> run_bench(Model& model, kernels::Backend& backend, ThreadPool& pool,
+                              const Clock& clock, const CpuFeatures& features,
+                              const BenchOptions& options,
+                              const std::function<void(const std::string&)>& progress);
+
+std::string bench_text(const BenchReport& report);
+std::string bench_json(const BenchReport& report);
+
+}  // namespace hadal

@@ -1,0 +1,115 @@
+// Reports on real small models: numbers that can be counted by hand, and text that parses.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+
+#include "hadal/tools/bench.h"
+#include "hadal/tools/inspect.h"
+#include "hadal/tools/report_text.h"
+
+namespace hadal {
+namespace {
+
+using testing::HasSubstr;
+
+std::string golden(const char* name) {
+  return std::string(HADAL_SOURCE_DIR) + "/../shared/golden/" + name;
+}
+
+#define SKIP_WITHOUT_GOLDEN(path) \
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << "no golden data: ../shared/golden is absent"
+
+TEST(ReportText, HumanNumbers) {
+  EXPECT_EQ(human_bytes(0), "0 bytes");
+  EXPECT_EQ(human_bytes(999), "999 bytes");
+  EXPECT_EQ(human_bytes(31'104), "31.1 KB");
+  EXPECT_EQ(human_bytes(9'500'000'000), "9.5 GB");
+  EXPECT_EQ(human_count(15'700'000'000), "15.7 B");
+  EXPECT_EQ(human_count(671'000'000'000), "671 B");
+  EXPECT_EQ(human_count(12), "12");
+}
+
+TEST(ReportText, JsonStringsEscape) {
+  EXPECT_EQ(json_string("a\"b\\c\n\x01"), "\"a\\\"b\\\\c\\u000a\\u0001\"");
+}
+
+TEST(Inspect, CountsWhatIsInAFolder) {
+  const std::string path = golden("deepseek-v3-tiny-bf16");
+  SKIP_WITHOUT_GOLDEN(path);
+  const auto files = open_model(path);
+  ASSERT_TRUE(files) << files.error().what;
+  InspectOptions options;
+  options.context = 100;
+  options.sequences = 3;
+  const auto report = inspect_model(*files, options);
+  ASSERT_TRUE(report) << report.error().what;
+  // The architecture's arithmetic and the file agree on every parameter.
+  int64_t elements = 0;
+  for (const TensorGroup& group : report->groups) elements += group.elements;
+  EXPECT_EQ(report->config.parameters_total(), static_cast<uint64_t>(elements));
+  EXPECT_LT(report->config.parameters_active(), report->config.parameters_total());
+  // 4 layers of 64 + 16 values of 2 bytes.
+  EXPECT_EQ(report->memory.kv_per_token, 4u * (64 + 16) * 2);
+  EXPECT_EQ(report->memory.kv, 3u * 128 * report->memory.kv_per_token);  // blocks of 32
+  EXPECT_THAT(inspect_text(*report), HasSubstr("routed experts"));
+  const auto json = boost::json::parse(inspect_json(*report));
+  EXPECT_EQ(json.at("experts").as_int64(), 16);
+  EXPECT_EQ(json.at("memory").at("sequences").as_int64(), 3);
+  EXPECT_EQ(json.at("groups").as_array().size(), report->groups.size());
+}
+
+TEST(Inspect, Fp8ScalesAreAGroupOfTheirOwn) {
+  const std::string path = golden("deepseek-v3-tiny-fp8");
+  SKIP_WITHOUT_GOLDEN(path);
+  const auto files = open_model(path);
+  ASSERT_TRUE(files) << files.error().what;
+  const auto report = inspect_model(*files, {});
+  ASSERT_TRUE(report) << report.error().what;
+  int64_t weights = 0;
+  bool scales = false;
+  for (const TensorGroup& group : report->groups) {
+    scales |= group.name == "FP8 scales";
+    if (group.name != "FP8 scales") weights += group.elements;
+  }
+  EXPECT_TRUE(scales);
+  EXPECT_EQ(report->config.parameters_total(), static_cast<uint64_t>(weights));
+}
+
+TEST(Bench, MeasuresEveryRowAndReportsShares) {
+  const std::string path = golden("deepseek-v2-tiny-bf16");
+  SKIP_WITHOUT_GOLDEN(path);
+  const auto files = open_model(path);
+  ASSERT_TRUE(files) << files.error().what;
+  ThreadPool pool(2);
+  const SystemClock clock;
+  auto backend = kernels::make_cpu_backend("", cpu_features(), pool);
+  ASSERT_TRUE(backend) << backend.error().what;
+  auto model = load_model(*files, **backend, {});
+  ASSERT_TRUE(model) << model.error().what;
+  BenchOptions options;
+  options.prefill_tokens = 16;
+  options.decode_tokens = 2;
+  options.batches = {1, 3};
+  options.depth = 20;
+  options.repeats = 1;
+  std::vector<std::string> steps;
+  const auto report = run_bench(**model, **backend, pool, clock, cpu_features(), options,
+                                [&](const std::string& step) { steps.push_back(step); });
+  ASSERT_TRUE(report) << report.error().what;
+  EXPECT_THAT(steps,
+              testing::ElementsAre("machine ceilings", "prefill 16", "decode x 1", "decode x 3"));
+  ASSERT_EQ(report->results.size(), 3u);
+  for (const BenchResult& result : report->results) {
+    EXPECT_GT(result.tokens_per_second, 0) << result.name;
+    EXPECT_LE(result.slowest, result.fastest) << result.name;
+    EXPECT_GT(result.share(), 0) << result.name;
+  }
+  const auto json = boost::json::parse(bench_json(*report));
+  EXPECT_EQ(json.at("results").as_array().size(), 3u);
+  EXPECT_THAT(bench_text(*report), HasSubstr("decode x 3"));
+}
+
+}  // namespace
+}  // namespace hadal
