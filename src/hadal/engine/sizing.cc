@@ -38,8 +38,8 @@ Status check_options(const EngineOptions& o, int32_t model_context) {
 
 Result<EngineSize> size_engine(const EngineOptions& options, int32_t model_context,
                                uint64_t block_bytes, uint64_t free_bytes) {
-  HADAL_CHECK(block_bytes > 0 && model_context >= 2);
   HADAL_TRY_VOID(check_options(options, model_context));
+  HADAL_CHECK(block_bytes > 0);
   EngineSize size;
   size.context = options.context > 0 ? options.context : model_context;
   size.sequences_max = options.sequences_max > 0 ? options.sequences_max : kSequencesDefault;
