@@ -90,7 +90,7 @@ float fit_scale(std::span<const float> values, int low, int high) {
     consider(-level / extreme);
     if (step % 2 == 0) consider(level / extreme);
   }
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < 3; ++round) {
     if (best.xq == 0) return 0;
     const double before = best_gain;
     consider(static_cast<float>(best.qq / best.xq));
@@ -109,14 +109,13 @@ Affine fit_affine(std::span<const float> values, int high, bool minimum_at_most_
   }
   const float top_code = static_cast<float>(high);
   Affine best{0, 0, INFINITY};
-  for (int step = -1; step <= 5; ++step) {
-    // Shrinks the grid about the middle of the range, by up to one level in total.
-    const float widened =
-        top_code + 0.2f * static_cast<float>(step) * std::min(1.0f, top_code / 3.0f);
+  for (int step = -1; step <= 7; ++step) {
+    // Shrinks the grid about the middle of the range, by up to one and a half levels in total.
+    const float widened = top_code + 0.2f * static_cast<float>(step);
     const float scale = range / widened;
     Line line{scale, bottom + 0.5f * (range - scale * top_code)};
     if (minimum_at_most_zero) line.minimum = std::min(line.minimum, 0.0f);
-    for (int round = 0; round < 2; ++round) {
+    for (int round = 0; round < 3; ++round) {
       line = regress(values, line, high, minimum_at_most_zero);
       const float error = squared_error(values, line, high);
       if (error >= best.error) break;

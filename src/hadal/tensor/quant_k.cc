@@ -48,7 +48,7 @@ SubBlock choose_affine(std::span<const float> values, const Affine& fit, float u
   float best_error = INFINITY;
   for (int scale = std::max(centre - 1, 0); scale <= std::min(centre + 1, scale_max); ++scale) {
     int minimum = offset;
-    for (int round = 0; round < 2; ++round) {
+    for (int round = 0; round < 3; ++round) {
       const float step = unit_scale * static_cast<float>(scale);
       float code_sum = 0;
       const float error = affine_error(values, step, unit_minimum * static_cast<float>(minimum),
