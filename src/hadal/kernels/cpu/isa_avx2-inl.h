@@ -103,6 +103,20 @@ template <int kBits>
 HADAL_INLINE I32x16 shift_right(I32x16 x) {
   return {_mm256_srli_epi32(x.lo, kBits), _mm256_srli_epi32(x.hi, kBits)};
 }
+HADAL_INLINE int32_t largest_lane(I32x16 x) {
+  const __m256i eight = _mm256_max_epi32(x.lo, x.hi);
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1));
+  return _mm_cvtsi128_si32(four);
+}
+HADAL_INLINE int32_t sum_of_lanes(I32x16 x) {
+  const __m256i eight = _mm256_add_epi32(x.lo, x.hi);
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1));
+  return _mm_cvtsi128_si32(four);
+}
 HADAL_INLINE __m128i saturate_i8(I32x16 x) {
   // packs works within 128-bit halves: 0 1 2 3 | 8.. of lo and hi land as lo0 hi0 lo1 hi1.
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.lo, x.hi), 0xD8);

@@ -60,6 +60,8 @@ template <int kBits>
 HADAL_INLINE I32x16 shift_right(I32x16 x) {  // zeros enter
   return {_mm512_srli_epi32(x.v, kBits)};
 }
+HADAL_INLINE int32_t largest_lane(I32x16 x) { return _mm512_reduce_max_epi32(x.v); }
+HADAL_INLINE int32_t sum_of_lanes(I32x16 x) { return _mm512_reduce_add_epi32(x.v); }
 // The lanes of a, then those of b, as 32 int8, saturated.
 HADAL_INLINE void store_i8(int8_t* p, I32x16 a, I32x16 b) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v));

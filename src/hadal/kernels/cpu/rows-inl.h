@@ -52,27 +52,21 @@ inline void quantize_floats(const float* x, int64_t cols, ActBlock* out, int64_t
     const F32x16 low = f32_load(x);
     const F32x16 high = f32_load(x + 16);
     // Compared as integers, so that a NaN is the largest.
-    alignas(64) int32_t lanes[16];
-    i32_store(lanes, maximum(bit_and(bits(low), magnitude), bit_and(bits(high), magnitude)));
-    for (int half = 8; half > 0; half /= 2) {
-      for (int i = 0; i < half; ++i) {
-        if (lanes[i + half] > lanes[i]) lanes[i] = lanes[i + half];
-      }
-    }
+    const int32_t largest_bits =
+        largest_lane(maximum(bit_and(bits(low), magnitude), bit_and(bits(high), magnitude)));
     float largest;
-    __builtin_memcpy(&largest, &lanes[0], sizeof(largest));
+    __builtin_memcpy(&largest, &largest_bits, sizeof(largest));
     // 127 / largest must stay finite; what is this small counts as zero.
     const bool zero = largest < 1e-35f;
     const float inverse = zero ? 0.0f : 127.0f / largest;
-    const I32x16 a = round_to_i32(multiply(low, f32_set(inverse)));
-    const I32x16 b32 = round_to_i32(multiply(high, f32_set(inverse)));
-    store_i8(out->codes, a, b32);
-    int32_t low_sum = 0;
-    int32_t high_sum = 0;
-    for (int i = 0; i < 16; ++i) {
-      low_sum += out->codes[i];
-      high_sum += out->codes[i + 16];
-    }
+    // NaN and what comes of infinities rounds to INT32_MIN; the scale will tell, the sums must not
+    // wrap.
+    const I32x16 least = i32_set(-127);
+    const I32x16 low_codes = maximum(round_to_i32(multiply(low, f32_set(inverse))), least);
+    const I32x16 high_codes = maximum(round_to_i32(multiply(high, f32_set(inverse))), least);
+    store_i8(out->codes, low_codes, high_codes);
+    const int32_t low_sum = sum_of_lanes(low_codes);
+    const int32_t high_sum = sum_of_lanes(high_codes);
     out->scale = zero ? 0.0f : largest / 127.0f;
     out->scaled_sum = out->scale * static_cast<float>(low_sum + high_sum);
     out->negative_sum = -(low_sum + high_sum);
