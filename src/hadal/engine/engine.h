@@ -65,7 +65,7 @@ using EventSink = std::function<void(const GenerationEvent&)>;
 struct EngineOptions {
   int32_t context = 0;        // positions per sequence; 0: the model's, bounded by kv memory
   int32_t sequences_max = 0;  // running at once; 0: 64
-  int32_t queue_max = 0;      // waiting; 0: 1024. More is refused with kExhausted
+  int32_t queue_max = 0;      // waiting, beside sequences_max; 0: 1024. More: kExhausted
   // Cache; 0: what sequences_max * context need, but at most 1 GiB (or 8192 tokens, where they need
   // more) and at most three quarters of the memory that is free once the model is loaded.
   uint64_t kv_bytes = 0;

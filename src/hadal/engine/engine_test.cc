@@ -262,21 +262,23 @@ TEST(Engine, DrainRefusesNewAndFinishesOld) {
 }
 
 TEST(Engine, DestructionCancelsWhatIsLeft) {
-  Gate gate;
   EngineOptions options = fake_engine_options();
   options.sequences_max = 1;
-  FakeEngine engine(options, {}, gate.hook());
-  Collector running, waiting, unseen;
-  ASSERT_TRUE(engine->submit(greedy({1}, 200), running.sink()));
-  ASSERT_TRUE(engine->submit(greedy({1}, 200), waiting.sink()));
-  gate.wait_for_arrival();
-  ASSERT_TRUE(engine->submit(greedy({1}, 200), unseen.sink()));
-  std::thread opener([&gate] { gate.open(); });
+  FakeModel::Options model;
+  model.context = 2048;
+  // Slow enough that the answers, of half a minute, cannot end before the engine does.
+  FakeEngine engine(options, model, [](const Batch&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  });
+  std::vector<Collector> collectors(3);
+  for (Collector& collector : collectors) {
+    ASSERT_TRUE(engine->submit(greedy({1}, 2000), collector.sink()));
+  }
+  collectors[0].wait_for_tokens(2);
   engine.destroy();
-  opener.join();
-  for (Collector* collector : {&running, &waiting, &unseen}) {
-    EXPECT_EQ(collector->now().endings, 1);
-    EXPECT_EQ(collector->now().reason, FinishReason::kCancelled);
+  for (const Collector& collector : collectors) {
+    EXPECT_EQ(collector.now().endings, 1);
+    EXPECT_EQ(collector.now().reason, FinishReason::kCancelled);
   }
 }
 

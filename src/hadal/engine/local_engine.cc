@@ -39,14 +39,15 @@ LocalEngine::LocalEngine(Parts parts)
       vocabulary_(std::min(parts_.model->config().vocabulary, parts_.tokenizer.vocabulary_size())),
       seeds_(parts_.options.random_seed),
       pool_({.blocks = parts_.size.blocks, .block_tokens = parts_.options.block_tokens}),
-      scheduler_({.context = parts_.size.context,
-                  .running_max = parts_.size.sequences_max,
-                  // The bound is submit()'s; what may run at once passes through the queue as well.
-                  .queue_max = parts_.size.queue_max + parts_.size.sequences_max,
-                  .step_rows_max = parts_.size.step_rows_max,
-                  .prefill_rows_with_decode = parts_.options.prefill_rows_with_decode,
-                  .step_logits_max = parts_.size.step_logits_max},
-                 pool_) {
+      scheduler_(
+          {.context = parts_.size.context,
+           .running_max = parts_.size.sequences_max,
+           // submit() keeps the bound; what may run at once passes through the queue as well.
+           .queue_max = parts_.size.queue_max + parts_.size.sequences_max,
+           .step_rows_max = parts_.size.step_rows_max,
+           .prefill_rows_with_decode = parts_.options.prefill_rows_with_decode,
+           .step_logits_max = parts_.size.step_logits_max},
+          pool_) {
   state_.blocks_total = parts_.size.blocks;
   tokens_.reserve(static_cast<size_t>(parts_.size.step_rows_max));
   segments_.reserve(static_cast<size_t>(parts_.size.sequences_max));
@@ -105,17 +106,24 @@ Result<RequestId> LocalEngine::submit(GenerationRequest request, EventSink sink)
 
   std::unique_lock lock(mutex_);
   if (draining_ || stopping_) return fail(Code::kUnavailable, "the engine takes no new requests");
-  const int32_t waiting = queued_ + static_cast<int32_t>(inbox_.size());
-  const int32_t can_run = parts_.size.sequences_max - state_.running;
-  if (waiting >= parts_.size.queue_max + can_run) {
+  if (occupied_ >= parts_.size.sequences_max + parts_.size.queue_max) {
     parts_.metrics.refused();
-    return fail(Code::kExhausted, fmt::format("{} requests wait already, at most {} may", waiting,
-                                              parts_.size.queue_max));
+    return fail(Code::kExhausted,
+                fmt::format("{} requests run or wait already, at most {} run and {} wait",
+                            occupied_, parts_.size.sequences_max, parts_.size.queue_max));
   }
+  // A place is free before its client hears of the end, so that the client may come again at once.
+  const auto counting = [this, sink = std::move(sink)](const GenerationEvent& event) {
+    if (event.finished) {
+      const std::lock_guard lock(mutex_);
+      --occupied_;
+    }
+    sink(event);
+  };
   const RequestId id = ++last_id_;
   if (!request.sampling.seed) request.sampling.seed = seeds_.next();
   auto generation = std::make_unique<Generation>(request, vocabulary_, answer_max, parts_.tokenizer,
-                                                 std::move(sink), parts_.clock.now());
+                                                 counting, parts_.clock.now());
   inbox_.push_back({{.id = id,
                      .tokens = std::move(request.prompt),
                      .tokens_max = prompt + answer_max,
@@ -123,6 +131,7 @@ Result<RequestId> LocalEngine::submit(GenerationRequest request, EventSink sink)
                      .scope = std::move(request.cache_scope),
                      .prompt_logits = request.prompt_logprobs >= 0},
                     std::move(generation)});
+  ++occupied_;
   ++alive_;
   lock.unlock();
   wake_.notify_one();
@@ -172,7 +181,6 @@ bool LocalEngine::take_work() {
       return stopping_ || !inbox_.empty() || !cancels_.empty() || !scheduler_.idle();
     });
     if (stopping_) return false;
-    queued_ += static_cast<int32_t>(inbox_.size());
     state_.waiting += static_cast<int32_t>(inbox_.size());
     arrivals.swap(inbox_);
     cancels.swap(cancels_);
@@ -279,7 +287,6 @@ void LocalEngine::publish() {
   state_.running = scheduler_.running();
   state_.waiting = scheduler_.waiting();
   state_.blocks_used = used;
-  queued_ = scheduler_.queued();
   parts_.metrics.load(state_.running, state_.waiting + static_cast<int32_t>(inbox_.size()),
                       static_cast<double>(used) / pool_.blocks());
 }

@@ -73,9 +73,9 @@ class LocalEngine final : public Engine {
   Rng seeds_;
   bool draining_ = false;
   bool stopping_ = false;
-  int32_t alive_ = 0;   // accepted, and their last event not yet delivered
-  EngineState state_;   // as of the last step
-  int32_t queued_ = 0;  // likewise
+  int32_t occupied_ = 0;  // accepted, and their last event not begun
+  int32_t alive_ = 0;     // accepted, and their last event not yet delivered
+  EngineState state_;     // as of the last step
 
   // The engine thread's own.
   kv::Pool pool_;
