@@ -277,7 +277,8 @@ void Experts::run() {
   const int64_t panels = panel_count(out_.cols);
   uint64_t bytes = 0;  // of a panel, all groups
   for (const Group& group : groups_) bytes += group.down->stride;
-  const int64_t grain = panels_per_unit(panels, bytes, context_.pool.threads());
+  // The length of a run counts in each group by itself: they lie apart.
+  const int64_t grain = panels_per_unit(panels, bytes / groups_.size(), context_.pool.threads());
   context_.pool.parallel_for(panels, grain, [&](size_t begin, size_t end, int) {
     down_panels(static_cast<int64_t>(begin), static_cast<int64_t>(end));
   });
