@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <random>
 #include <utility>
 
 #include "hadal/apps/embedded_model.h"
@@ -145,6 +146,8 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   engine_options.context = options.context;
   engine_options.sequences_max = options.max_sequences;
   engine_options.kv_bytes = options.kv_memory;
+  std::random_device device;
+  engine_options.random_seed = (static_cast<uint64_t>(device()) << 32) | device();
   parts->metrics = std::make_unique<EngineMetrics>(served.names.front(), std::move(registry));
   HADAL_TRY(parts->engine, Engine::make(std::move(model), *parts->tokenizer, *parts->backend,
                                         engine_options, *parts->metrics, clock, log));

@@ -89,6 +89,7 @@ bool Exchange::write(std::string_view bytes) {
     // The engine cannot wait for one client, and memory cannot grow for it.
     abandoned_ = true;
     pending_.clear();
+    woken_ = false;  // an earlier wake may have found the connection in the middle of a write
     wake_locked();
     return false;
   }
@@ -118,6 +119,7 @@ void Exchange::abandon() {
     head_ = Head{500, {}, false, 0};
   } else {
     finished_ = abandoned_ = true;
+    woken_ = false;
   }
   if (!gone_) wake_locked();
 }
