@@ -111,6 +111,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   HADAL_TRY(load.quantize, wanted_type(options.quantize));
   const int threads = options.threads > 0 ? options.threads : usable_cores();
   parts->pool = std::make_unique<ThreadPool>(threads);
+  load.pool = parts->pool.get();
   HADAL_TRY(parts->backend,
             kernels::make_cpu_backend(options.cpu_impl, cpu_features(), *parts->pool));
   HADAL_TRY(const ModelFiles files, open_files(options));
@@ -124,6 +125,12 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   served.created = clock.unix_seconds();
   served.tokenizer = &*parts->tokenizer;
   auto chat = ChatFormat::detect(*parts->tokenizer);
+  if (chat && chat->form() == ChatForm::kNone) {
+    log_to(
+        log, LogLevel::kWarning,
+        "the model names no chat template: conversations are written as \"User: ... Assistant:\"");
+    chat = ChatFormat::plain(*parts->tokenizer);
+  }
   if (chat) {
     served.chat = std::move(*chat);
   } else {

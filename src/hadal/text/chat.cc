@@ -360,11 +360,21 @@ Result<ChatFormat> ChatFormat::detect(const Tokenizer& tokenizer) {
     HADAL_TRY(auto detected, detect_template(data.chat_template));
     format = ChatFormat(detected.form, std::move(detected.variant));
   }
-  if (format.form_ != ChatForm::kQwen2 && format.form_ != ChatForm::kQwen3) {
-    format.variant_.bos = data.bos ? data.tokens[*data.bos] : "";
-  }
-  if (data.eos) format.variant_.eos = data.tokens[*data.eos];
+  format.take_markers(data);
   return format;
+}
+
+ChatFormat ChatFormat::plain(const Tokenizer& tokenizer) {
+  ChatFormat format(ChatForm::kDeepseekV2);
+  format.take_markers(tokenizer.data());
+  return format;
+}
+
+void ChatFormat::take_markers(const VocabData& data) {
+  if (form_ != ChatForm::kQwen2 && form_ != ChatForm::kQwen3) {
+    variant_.bos = data.bos ? data.tokens[*data.bos] : "";
+  }
+  if (data.eos) variant_.eos = data.tokens[*data.eos];
 }
 
 std::string_view ChatFormat::name() const {

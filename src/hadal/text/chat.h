@@ -70,6 +70,9 @@ class ChatFormat {
   // Chooses the form by the model's own template (by what it contains, not by its hash), else by
   // the special tokens of the vocabulary. kUnsupported names what was not recognised.
   static Result<ChatFormat> detect(const Tokenizer& tokenizer);
+  // For a model that says nothing (detect() gave kNone): "User: ...\n\nAssistant: ...", with the
+  // vocabulary's own begin and end tokens.
+  static ChatFormat plain(const Tokenizer& tokenizer);
   // The form as its first official template has it.
   explicit ChatFormat(ChatForm form);
 
@@ -89,6 +92,7 @@ class ChatFormat {
   bool opens_thinking(const ChatOptions& options) const;
 
  private:
+  void take_markers(const VocabData& data);
   ChatFormat(ChatForm form, ChatVariant variant);
   ChatForm form_;
   ChatVariant variant_;

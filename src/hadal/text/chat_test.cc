@@ -285,6 +285,16 @@ TEST(ChatDetect, WithoutATemplateTheVocabularyTells) {
   }
 }
 
+TEST(ChatDetect, PlainFormUsesTheVocabularysOwnMarkers) {
+  const Tokenizer tokenizer = with_template("");
+  const auto text =
+      ChatFormat::plain(tokenizer).render(std::vector<ChatMessage>{{"user", "Hi", ""}}, {});
+  ASSERT_TRUE(text);
+  const std::string bos =
+      tokenizer.data().bos ? tokenizer.data().tokens[*tokenizer.data().bos] : "";
+  EXPECT_EQ(*text, bos + "User: Hi\n\nAssistant:");
+}
+
 // Conversations with everything that templates look at.
 std::vector<ChatMessage> random_talk(std::mt19937* random) {
   static const std::vector<std::string> kBits = {"Hello",
