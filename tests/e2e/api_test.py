@@ -1,6 +1,7 @@
 """Every endpoint and its errors, over the wire."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import unittest
 
 from hadal_server import Server, join_chat
 
-BINARY = sys.argv.pop(1) if len(sys.argv) > 1 else "hadal"
+BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
 COMPLETION = "/v1/completions"
 QUESTION = [{"role": "user", "content": "What is 17 + 25?"}]
@@ -329,9 +330,11 @@ class Api(unittest.TestCase):
         if shutil.which("promtool"):
             checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True,
                                      capture_output=True)
-            # vLLM's names have colons, which promtool dislikes and every board expects.
+            # vLLM's names have colons, and a histogram that ends in _total: promtool dislikes both,
+            # every board expects them.
             left = [line for line in (checked.stdout + checked.stderr).splitlines()
-                    if "should not contain ':'" not in line]
+                    if "should not contain ':'" not in line
+                    and not line.startswith("vllm:iteration_tokens_total non-counter")]
             self.assertEqual(left, [])
 
 

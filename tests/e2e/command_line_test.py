@@ -9,7 +9,7 @@ import sys
 import time
 import unittest
 
-BINARY = sys.argv.pop(1) if len(sys.argv) > 1 else "hadal"
+BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 
 
 def run(*args, **options):

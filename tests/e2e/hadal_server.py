@@ -25,16 +25,31 @@ class Server:
             self.process.kill()
             raise RuntimeError(f"no port in {line!r}: {self.process.stderr.read()}")
         self.port = int(found[1])
-        for stream, lines in ((self.process.stdout, self.output), (self.process.stderr, self.errors)):
-            threading.Thread(target=lambda s=stream, t=lines: t.extend(s), daemon=True).start()
+        self.readers = [threading.Thread(target=self.read, args=pair, daemon=True) for pair in
+                        ((self.process.stdout, self.output), (self.process.stderr, self.errors))]
+        for reader in self.readers:
+            reader.start()
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.__exit__()
+                raise
+
+    @staticmethod
+    def read(stream, lines):
+        with stream:
+            for line in stream:
+                lines.append(line)
 
     def wait_ready(self, seconds=120):
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if self.get("/health").status == 200:
-                return
+            try:
+                if self.get("/health").status == 200:
+                    return
+            except OSError:
+                pass
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
@@ -47,6 +62,8 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        for reader in self.readers:
+            reader.join()
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)

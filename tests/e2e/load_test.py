@@ -1,13 +1,14 @@
 """Many clients at once, some of whom leave: every complete answer is the one the request gets alone.
 dev/soak runs the same for hours."""
 
+import os
 import sys
 import unittest
 
 from hadal_server import Server
 from swarm import Swarm
 
-BINARY = sys.argv.pop(1) if len(sys.argv) > 1 else "hadal"
+BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 
 
 class Load(unittest.TestCase):

@@ -39,8 +39,9 @@ int ask(const AskFlags& flags) {
   Signals signals({SIGINT, SIGTERM});
   const SystemClock clock;
   LoadingProgress progress;
-  auto runtime = Runtime::make(flags.runtime.options, make_registry(), clock, stderr_log(),
-                               [&](uint64_t done, uint64_t total) { progress(done, total); });
+  auto runtime =
+      Runtime::make(flags.runtime.options, make_registry(), clock, stderr_log(LogLevel::kWarning),
+                    [&](uint64_t done, uint64_t total) { progress(done, total); });
   if (!runtime) {
     fmt::print(stderr, "hadal ask: {}\n", runtime.error().what);
     return 1;

@@ -79,7 +79,7 @@ class ServeLoop {
     Result<std::unique_ptr<Runtime>> runtime = fail(Code::kInternal, "not loaded");
     LoadingProgress progress;
     std::thread loader([&] {
-      runtime = Runtime::make(flags_.runtime.options, registry, clock, stderr_log(),
+      runtime = Runtime::make(flags_.runtime.options, registry, clock, stderr_log(LogLevel::kInfo),
                               [&](uint64_t done, uint64_t total) {
                                 service_.loading(done, total);
                                 progress(done, total);
@@ -157,7 +157,7 @@ int cmd_serve(int argc, char** argv) {
       [&](net::HttpRequest request, net::ResponseWriter writer) {
         service.handle(std::move(request), std::move(writer));
       },
-      stderr_log());
+      stderr_log(LogLevel::kInfo));
   if (!server) {
     fmt::print(stderr, "hadal serve: {}\n", server.error().what);
     return 1;

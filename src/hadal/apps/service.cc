@@ -137,7 +137,8 @@ bool Service::authorized(const net::HttpRequest& request) const {
 }
 
 void Service::handle(net::HttpRequest request, net::ResponseWriter writer) {
-  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  std::string_view method = request.method;
+  if (method == "HEAD") method = "GET";
   const Route* found = nullptr;
   std::string allowed;
   for (const Route& route : routes()) {

@@ -5,9 +5,9 @@
 
 namespace hadal::apps {
 
-LogSink stderr_log() {
-  return [](LogLevel level, std::string_view message) {
-    if (level == LogLevel::kDebug) return;
+LogSink stderr_log(LogLevel least) {
+  return [least](LogLevel level, std::string_view message) {
+    if (level < least) return;
     const std::string_view prefix = level == LogLevel::kError     ? "error: "
                                     : level == LogLevel::kWarning ? "warning: "
                                                                   : "";

@@ -11,8 +11,8 @@
 
 namespace hadal::apps {
 
-// Lines on stderr, without debug messages.
-LogSink stderr_log();
+// Lines on stderr, from `least` on.
+LogSink stderr_log(LogLevel least);
 
 bool is_terminal(std::FILE* file);
 
