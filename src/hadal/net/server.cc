@@ -14,6 +14,8 @@
 #include <thread>
 #include <utility>
 
+#include "hadal/net/reservation.h"
+
 namespace hadal::net {
 namespace {
 
@@ -38,24 +40,6 @@ std::string http_date() {
   const size_t size = std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
   return {text.data(), size};
 }
-
-// Bytes held against a limit shared by all connections.
-class Reservation {
- public:
-  explicit Reservation(std::atomic<size_t>* used) : used_(used) {}
-  Reservation(Reservation&& other) noexcept
-      : used_(other.used_), held_(std::exchange(other.held_, 0)) {}
-  Reservation& operator=(Reservation&&) = delete;
-  ~Reservation() { used_->fetch_sub(held_); }
-  bool grow(size_t bytes, size_t limit) {
-    held_ += bytes;
-    return used_->fetch_add(bytes) + bytes <= limit;
-  }
-
- private:
-  std::atomic<size_t>* used_;
-  size_t held_ = 0;
-};
 
 // What a request is refused with before any handler sees it.
 struct Refusal {
