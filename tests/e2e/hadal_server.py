@@ -12,9 +12,14 @@ import time
 
 
 class Server:
-    """Starts `binary serve --port 0 ARGS`; use with `with`. Stops it at the end if a test has not."""
+    """Starts `binary serve --port 0 ARGS`; use with `with`. Stops it at the end if a test has not.
+
+    One thread unless ARGS say otherwise: threads of one step wait for each other, which on a machine
+    that runs other tests at the same time costs a time slice at every turn."""
 
     def __init__(self, binary, *args, env=None, wait=True):
+        if "--threads" not in args:
+            args = ("--threads", "1", *args)
         self.process = subprocess.Popen(
             [binary, "serve", "--port", "0", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, **(env or {})}, text=True)

@@ -13,7 +13,7 @@ BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/releas
 
 class Load(unittest.TestCase):
     def test_64_clients(self):
-        with Server(BINARY, "--max-sequences", "16") as server:
+        with Server(BINARY, "--max-sequences", "16", "--threads", "2") as server:
             swarm = Swarm(server, clients=64, distinct=24, seed=1)
             swarm.learn()
             swarm.run(rounds=3)
