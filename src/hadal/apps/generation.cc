@@ -15,12 +15,12 @@ constexpr std::string_view kKeepAlive = ": keep-alive\n\n";
 
 std::vector<net::Header> json_headers() { return {{"Content-Type", "application/json"}}; }
 
-api::ApiError context_error(size_t prompt, int32_t context) {
+api::ApiError context_error(bool chat, size_t prompt, int32_t context) {
   return {Code::kInvalidInput,
           fmt::format("the prompt has {} tokens and the context holds {}, with room needed for at "
                       "least one more; shorten the prompt",
                       prompt, context),
-          "messages", "context_length_exceeded"};
+          chat ? "messages" : "prompt", "context_length_exceeded"};
 }
 
 }  // namespace
@@ -109,7 +109,7 @@ api::Parsed<void> Generation::submit_all() {
                                 "prompt"));
     }
     if (prompt.size() >= static_cast<size_t>(model_.engine->context())) {
-      return fail(context_error(prompt.size(), model_.engine->context()));
+      return fail(context_error(plan_.chat, prompt.size(), model_.engine->context()));
     }
   }
   for (size_t i = 0; i < choices_.size(); ++i) {
