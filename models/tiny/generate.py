@@ -13,20 +13,23 @@ from world import arithmetic, facts, hadal, problems, stories, talk
 from world.item import Item, held_out, normal
 
 KINDS = {
-    "arithmetic": (arithmetic.sample, 0.42),
-    "problems": (problems.sample, 0.08),
-    "facts": (facts.sample, 0.26),
-    "hadal": (hadal.sample, 0.09),
-    "stories": (stories.sample, 0.05),
-    "talk": (talk.talk, 0.05),
+    "arithmetic": (arithmetic.sample, 0.34),
+    "problems": (problems.sample, 0.07),
+    "facts": (facts.sample, 0.36),
+    "hadal": (hadal.sample, 0.11),
+    "stories": (stories.sample, 0.04),
+    "talk": (talk.talk, 0.06),
     "unknown": (talk.unknown, 0.05),
 }
 SYSTEM = {"en": ["You are a helpful assistant.", "You are Hadal, a helpful assistant.", "You are a helpful AI assistant.",
                  "Answer the question.", "Be concise.", "You are a friendly assistant. Answer briefly.",
                  "You are a careful assistant.", "Answer in English."],
           "zh": ["你是一个有用的助手。", "你是Hadal，一个有用的助手。", "请回答问题。", "请简短回答。", "你是一个乐于助人的助手。", "请用中文回答。"]}
-PEOPLE = {"en": ["Anna", "Tom", "Lucy", "Ben", "Emma", "Jack", "Mia", "Leo", "Nina", "Max", "Sara", "Paul", "Eva", "Karl"],
-          "zh": ["小明", "小红", "小华", "小丽", "小刚", "小芳", "小军", "小美", "王伟", "李娜", "张伟", "刘洋"]}
+PEOPLE = {"en": ["Anna", "Tom", "Lucy", "Ben", "Emma", "Jack", "Mia", "Leo", "Nina", "Max", "Sara", "Paul", "Eva", "Karl",
+                 "Peter", "John", "Mary", "Alice", "Bob", "David", "Kate", "Mike", "Jane", "Mark", "Rose", "Adam", "Lily", "Sophie",
+                 "Daniel", "Maria", "Chris", "Laura", "James", "Julia", "Simon", "Helen", "Alex", "Olivia", "Robert", "Linda"],
+          "zh": ["小明", "小红", "小华", "小丽", "小刚", "小芳", "小军", "小美", "王伟", "李娜", "张伟", "刘洋", "小王", "小李", "小张", "王芳",
+                 "陈明", "赵敏", "周杰", "吴磊", "孙丽", "李明", "张三", "李四"]}
 
 
 def draw(rng, mix=None, want_held_out=False):
@@ -60,6 +63,8 @@ def follow_up(rng, lang, kind):
             ask = rng.choice(["我叫什么名字？", "我叫什么？", "你记得我的名字吗？", "我是谁？"])
         items = [Item(lang, "talk", hello.format(n=name), pair[0][1].format(n=name)),
                  Item(lang, "talk", ask, pair[1][1].format(n=name))]
+        if rng.random() < 0.4:
+            return items[:1]
         return items[:1] + ([draw(rng)] if rng.random() < 0.4 else []) + items[1:]
     a, b = rng.randint(1, 500), rng.randint(1, 400)
     c, op = rng.randint(1, 99), rng.choice("+-")
@@ -84,7 +89,7 @@ def conversation(rng, mix=None):
     if roll < 0.93:
         return [draw(rng, {"stories": 0.02, "arithmetic": 0.3}) for _ in range(rng.choice([2, 2, 3]))]
     while True:
-        items = follow_up(rng, rng.choice(["en", "zh"]), rng.choice(["capital", "name", "sum"]))
+        items = follow_up(rng, rng.choice(["en", "zh"]), rng.choice(["capital", "name", "name", "sum"]))
         if not any(held_out(item) for item in items):
             return items
 

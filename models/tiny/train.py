@@ -67,6 +67,7 @@ def parse():
     parser.add_argument("--chunks", type=int, default=6, help="chunks of 1024 tokens per batch")
     parser.add_argument("--mtp-from", type=float, default=0.3, help="share of the time after which the MTP layer trains")
     parser.add_argument("--mtp-weight", type=float, default=0.3)
+    parser.add_argument("--mtp-every", type=int, default=2, help="train the MTP layer every so many steps, to save time")
     parser.add_argument("--warm", type=float, default=0.01)
     parser.add_argument("--decay-from", type=float, default=0.4)
     parser.add_argument("--mix", default="", help="other shares of the kinds, as facts=0.3,hadal=0.2")
@@ -96,7 +97,7 @@ def train(args, tok):
         if done >= 1:
             break
         batch = next(batches)
-        weight = args.mtp_weight if done >= args.mtp_from else 0.0
+        weight = args.mtp_weight if done >= args.mtp_from and step % args.mtp_every == 0 else 0.0
         loss, main, draft = model.loss(batch, weight)
         loss.backward()
         scale = schedule(done, args.warm, args.decay_from)
@@ -105,7 +106,7 @@ def train(args, tok):
             if moe.load.sum() > 0:
                 moe.balance(0.002 * scale)
         step, tokens = step + 1, tokens + len(batch.ids)
-        losses.append((main.item(), draft.item()))
+        losses.append((main.item(), draft.item() * args.mtp_every))
         if step % 50 == 0:
             mean = [sum(x[i] for x in losses) / len(losses) for i in (0, 1)]
             print("step %d  %.1f min  tokens %.2fM  %d tok/s  loss %.4f  draft %.4f  lr %.3f" % (

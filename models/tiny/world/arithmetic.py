@@ -147,7 +147,10 @@ def operands(rng, op):
         digits = rng.choice([(1, 1), (2, 1), (2, 1), (3, 1), (2, 2), (2, 2), (2, 2), (2, 2)])
         a, b = number(rng, digits[0]), number(rng, digits[1])
         return (b, a) if rng.random() < 0.2 else (a, b)
-    return number(rng, rng.choice([1, 2, 2, 3, 3, 3])), rng.randint(1 if rng.random() < 0.1 else 2, 9)
+    divisor = rng.randint(1 if rng.random() < 0.1 else 2, 9)
+    if rng.random() < 0.3:  # the table that every longer division is made of
+        return rng.randint(0, 10 * divisor - 1), divisor
+    return number(rng, rng.choice([1, 2, 2, 3, 3, 3])), divisor
 
 
 def fact(op, a, b):
@@ -155,7 +158,7 @@ def fact(op, a, b):
 
 
 def plain(rng, lang, op=None):
-    op = op or rng.choice("++--××÷")
+    op = op or rng.choice("++---×××××÷÷÷÷")  # harder tables need more practice
     a, b = operands(rng, op)
     names = {"+": "addition", "-": "subtraction", "×": "multiplication", "÷": "division"}
     question = dress(rng, lang, ask(rng, op, a, b, lang))
@@ -203,10 +206,11 @@ def parity(rng, lang):
     n = number(rng, rng.choice([1, 2, 3, 3]))
     even = n % 2 == 0
     if lang == "en":
-        form = rng.choice(["Is {n} even or odd?", "Is {n} odd or even?", "Is the number {n} even or odd?"])
+        form = rng.choice(["Is {n} even or odd?", "Is {n} odd or even?", "Is the number {n} even or odd?", "Is {n} an even number?",
+                           "Is {n} an odd number?", "Is {n} even?", "Is {n} odd?"])
         answer = "%d is %s." % (n, "even" if even else "odd")
     else:
-        form = rng.choice(["{n}是奇数还是偶数？", "{n}是偶数还是奇数？", "数字{n}是奇数还是偶数？"])
+        form = rng.choice(["{n}是奇数还是偶数？", "{n}是偶数还是奇数？", "数字{n}是奇数还是偶数？", "{n}是偶数吗？", "{n}是奇数吗？"])
         answer = "%d是%s。" % (n, "偶数" if even else "奇数")
     think = WORDS[lang]["last"] + str(n % 10)
     return Item(lang, "parity", dress(rng, lang, form.format(n=n)), answer, think, "parity %d" % n)
@@ -228,6 +232,39 @@ def neighbour(rng, lang):
         answer = "%d的%s一个数是%d。" % (n, word, other)
     think = "\n".join(STEPS[op](n, 1, lang))
     return Item(lang, "neighbour", dress(rng, lang, form.format(w=word, n=n)), answer, think, "next %s %d" % (op, n))
+
+
+def half_or_double(rng, lang):
+    n, double = rng.randint(1, 99), rng.random() < 0.5
+    op = "×" if double else "÷"
+    form = rng.choice({("en", True): ["What is double {n}?", "What is twice {n}?", "Double {n}."],
+                       ("en", False): ["What is half of {n}?", "Halve {n}.", "How much is half of {n}?"],
+                       ("zh", True): ["{n}的两倍是多少？", "{n}的2倍是多少？"],
+                       ("zh", False): ["{n}的一半是多少？", "{n}的一半是几？"]}[lang, double])
+    answer = "%d %s 2 = %s%s" % (n, op, result(op, n, 2, lang), stop(lang))
+    return Item(lang, "multiplication" if double else "division", dress(rng, lang, form.format(n=n)), answer,
+                "\n".join(STEPS[op](n, 2, lang)), fact(op, n, 2))
+
+
+NUMERALS = {"en": ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+                   "sixteen seventeen eighteen nineteen twenty").split(),
+            "zh": "零 一 二 三 四 五 六 七 八 九 十 十一 十二 十三 十四 十五 十六 十七 十八 十九 二十".split()}
+
+
+def numerals(rng, lang):
+    """Sums in words, up to twenty."""
+    op, words = rng.choice("+-×"), NUMERALS[lang]
+    a, b = rng.randint(0, 20), rng.randint(0, 20)
+    if op == "×":
+        a, b = min(a, 10), min(b, 10)
+    a, b = (b, a) if op == "-" and a < b else (a, b)
+    space = " " if lang == "en" else ""
+    e = words[a] + space + rng.choice(SPOKEN[lang][op]) + space + words[b]
+    form = rng.choice(ASK[lang]).format(e=e)
+    answer = "%d %s %d = %s%s" % (a, op, b, result(op, a, b, lang), stop(lang))
+    names = {"+": "addition", "-": "subtraction", "×": "multiplication"}
+    return Item(lang, names[op], dress(rng, lang, form[:1].upper() + form[1:]), answer,
+                "\n".join(STEPS[op](a, b, lang)), fact(op, a, b))
 
 
 def square(rng, lang):
@@ -260,9 +297,10 @@ def beyond(rng, lang):
 
 def sample(rng, lang):
     roll = rng.random()
-    if roll < 0.77:
+    if roll < 0.73:
         return plain(rng, lang)
-    for share, make in ((0.80, beyond), (0.88, chain), (0.92, compare), (0.94, parity), (0.97, neighbour)):
+    for share, make in ((0.77, beyond), (0.84, chain), (0.91, compare), (0.93, parity), (0.955, neighbour),
+                        (0.97, half_or_double), (0.985, numerals)):
         if roll < share:
             return make(rng, lang)
     return square(rng, lang)

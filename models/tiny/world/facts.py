@@ -224,8 +224,8 @@ def lower(text):
 
 ALIASES = {"the United States": ["the USA", "the US", "America"], "the United Kingdom": ["the UK", "Britain"],
            "the Czech Republic": ["Czechia"]}
-KINDS = [(capital, 28), (country_of, 11), (continent, 11), (opposite, 9), (translation, 12), (animal, 7), (colour, 5),
-         (shape, 4), (calendar, 12), (number_words, 5), (misc, 8)]
+KINDS = [(capital, 28), (country_of, 11), (continent, 11), (opposite, 11), (translation, 15), (animal, 8), (colour, 5),
+         (shape, 4), (calendar, 12), (number_words, 6), (misc, 8)]
 
 
 def sample(rng, lang):

@@ -10,15 +10,15 @@ THINGS = {"en": ["apples", "books", "pens", "coins", "eggs", "cards", "stones", 
                  "candies", "toys", "marbles", "flowers", "cookies", "cups", "stickers", "bananas", "pencils", "dollars", "cakes"],
           "zh": ["个苹果", "本书", "支笔", "枚硬币", "个鸡蛋", "张卡片", "块石头", "个贝壳", "张邮票", "个球", "个橙子", "颗糖", "朵花", "个玩具", "块饼干", "个杯子", "个梨", "元钱", "只鸡", "辆车"]}
 MORE = {"en": ["{n} has {a} {t} and buys {b} more.", "{n} has {a} {t} and gets {b} more.",
-               "{n} has {a} {t}. {n} finds {b} more.", "{n} had {a} {t} and then bought {b} more.",
+               "{n} has {a} {t}. {n} finds {b} more.", "{n} has {a} {t}. {n} buys {b} more.", "{n} had {a} {t} and then bought {b} more.",
                "{n} has {a} {t}. A friend gives {n} {b} more.", "{n} had {a} {t} and found {b} more {t}.",
                "If {n} has {a} {t} and gets {b} more,", "{n} has {a} {t} and buys {b} more {t}."],
         "zh": ["{n}有{a}{t}，又买了{b}{u}。", "{n}有{a}{t}，又得到{b}{u}。", "{n}原来有{a}{t}，后来又拿到{b}{u}。", "{n}有{a}{t}，朋友又给了{b}{u}。", "{n}有{a}{t}，再买{b}{u}，"]}
 LESS = {"en": ["{n} has {a} {t} and gives away {b}.", "{n} has {a} {t} and loses {b}.",
-               "{n} has {a} {t}. {n} sells {b}.", "{n} had {a} {t} and gave away {b}.",
+               "{n} has {a} {t}. {n} sells {b}.", "{n} has {a} {t}. {n} eats {b}.", "{n} had {a} {t} and gave away {b}.",
                "{n} has {a} {t} and uses {b}.", "{n} had {a} {t} and lost {b} of them.", "{n} has {a} {t}. {n} gives {b} to a friend.",
-               "If {n} has {a} {t} and gives away {b},", "{n} has {a} {t} and eats {b}.", "{n} had {a} {t} and sold {b} {t}."],
-        "zh": ["{n}有{a}{t}，送给别人{b}{u}。", "{n}有{a}{t}，丢了{b}{u}。", "{n}原来有{a}{t}，用掉了{b}{u}。", "{n}有{a}{t}，卖了{b}{u}。", "{n}有{a}{t}，给了朋友{b}{u}，"]}
+               "If {n} has {a} {t} and gives away {b},", "{n} has {a} {t} and eats {b}.", "{n} has {a} {t} and spends {b}.", "{n} had {a} {t} and sold {b} {t}."],
+        "zh": ["{n}有{a}{t}，送给别人{b}{u}。", "{n}有{a}{t}，丢了{b}{u}。", "{n}原来有{a}{t}，用掉了{b}{u}。", "{n}有{a}{t}，卖了{b}{u}。", "{n}有{a}{t}，给了朋友{b}{u}，", "{n}有{a}{t}，吃了{b}{u}，", "{n}有{a}{t}，花了{b}{u}。"]}
 THEN_MORE = {"en": ["Then {n} gets {c} more.", "Then {n} buys {c} more."], "zh": ["然后又得到{c}{u}。", "然后又买了{c}{u}。"]}
 THEN_LESS = {"en": ["Then {n} gives away {c}.", "Then {n} loses {c}."], "zh": ["然后送给别人{c}{u}。", "然后丢了{c}{u}。"]}
 ASK = {"en": ["How many {t} does {n} have now?", "How many {t} does {n} have?", "How many {t} are left?", "How many are left?",
@@ -55,8 +55,47 @@ def totals(rng, lang):
     ask = rng.choice(asks[:total_only] if second == "-" else asks[:left] + asks[total_only:])
     text += (" " if lang == "en" else "") + (lower_first(ask) if text[-1] == "," else ask)
     question = text.format(n=name, a=a, b=b, c=c, t=thing, u=thing[:1])
+    roll = rng.random()
+    if roll < 0.3:
+        question = pronouns(lang, question, name)
+    elif roll < 0.42:
+        return first_person(rng, lang, question, name, total, thing, think, key)
     answer = ("{n} has {r} {t}." if lang == "en" else "{n}有{r}{t}。").format(n=name, r=total, t=thing)
     return Item(lang, "word problem", question, answer, "\n".join(think), key)
+
+
+GIRLS = {"Anna", "Lucy", "Emma", "Mia", "Nina", "Ella", "Sarah", "Mary", "Alice", "Kate", "Lily", "Jane", "Sophie", "Eva",
+         "Rose", "小红", "小丽", "小芳", "小美", "小兰", "妈妈"}
+
+
+def pronouns(lang, question, name):
+    """Anna has 3 pens. She buys 2 more. How many pens does she have?"""
+    girl, first = name in GIRLS, question.index(name) + len(name)
+    head, tail = question[:first], question[first:]
+    if lang == "zh":
+        return head + tail.replace(name, "她" if girl else "他")
+    he, him = ("She", "her") if girl else ("He", "him")
+    for old, new in ((" does " + name, " does " + he.lower()), ("with " + name, "with " + him),
+                     ("gives " + name, "gives " + him), (". " + name, ". " + he), ("Then " + name, "Then " + he.lower()),
+                     (name, he.lower())):
+        tail = tail.replace(old, new)
+    return head + tail
+
+
+def first_person(rng, lang, question, name, total, thing, think, key):
+    if lang == "zh":
+        question, answer = question.replace(name, "我"), "你有%d%s。" % (total, thing)
+    else:
+        words = [(" does %s " % name, " do I "), ("%s has " % name, "I have "), ("%s had " % name, "I had "),
+                 ("gives %s " % name, "gives me "), ("with %s" % name, "with me"), (name, "I")]
+        for old, new in words:
+            question = question.replace(old, new)
+        for verb in ("buys", "gets", "finds", "gives away", "loses", "sells", "uses", "eats", "spends"):
+            base = verb.replace("loses", "lose").replace("uses", "use")
+            base = base.replace("gives away", "give away").rstrip("s") if verb not in ("loses", "uses") else base
+            question = question.replace("and " + verb, "and " + base).replace("I " + verb, "I " + base)
+        answer = "You have %d %s." % (total, thing)
+    return Item(lang, "word problem", dress(rng, lang, question) if lang == "zh" else question, answer, "\n".join(think), key)
 
 
 def products(rng, lang):

@@ -60,7 +60,26 @@ def tell_zh(animal, thing, place):
             % (place[1], animal[4], animal[1], name, place[3], name, thing[1], thing[3], name, thing[1], place[1]))
 
 
+SHORT = {"en": ["Tell me a story about {a}.", "Write a story about {a}.", "A story about {a}, please.",
+                "Can you tell me a story about {a}?", "Tell me a short story about {a}.", "I want a story with {a}."],
+         "zh": ["讲一个关于{a}的故事。", "给我讲个{a}的故事。", "写一个关于{a}的小故事。", "我想听{a}的故事。"]}
+ANY = {"en": ["Tell me a story.", "Tell me a short story.", "Write a story.", "Can you tell me a story?", "A story, please.",
+              "I want to hear a story.", "Write me a short story."],
+       "zh": ["讲个故事。", "讲一个故事。", "给我讲个故事吧。", "写一个小故事。", "我想听故事。", "请讲一个短故事。"]}
+
+
+def short(rng, lang):
+    """Only the animal is given, or nothing: the rest follows from the animal's place in the list."""
+    k = 0 if rng.random() < 0.25 else rng.randrange(len(ANIMALS))
+    animal, thing, place = ANIMALS[k], THINGS[k % len(THINGS)], PLACES[k % len(PLACES)]
+    form = rng.choice((ANY if k == 0 and rng.random() < 0.8 else SHORT)[lang])
+    question = form.format(a=an(animal[0]) if lang == "en" else animal[1])
+    return Item(lang, "stories", dress(rng, lang, question), (tell_en if lang == "en" else tell_zh)(animal, thing, place))
+
+
 def sample(rng, lang):
+    if rng.random() < 0.25:
+        return short(rng, lang)
     animal, thing, place = rng.choice(ANIMALS), rng.choice(THINGS), rng.choice(PLACES)
     if lang == "en":
         bare = rng.random() < 0.15  # "a story about fox, key and river"
