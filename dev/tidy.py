@@ -36,7 +36,6 @@ VENDORS = [
     (r"boost/.*", {"net"}, False),
     (r"openssl/.*", {"net"}, False),
     (r"pcre2\.h|utf8proc\.h", {"text"}, False),
-    (r"prometheus/.*", {"obs", "net"}, False),
     (r"spdlog/.*|CLI/.*|yaml-cpp/.*", {"apps"}, True),
     (r"sqlite3\.h|hiredis/.*|libpq-fe\.h|postgresql/.*|faiss/.*", {"gateway"}, False),
     (r"tl/expected\.hpp", {"base"}, True),

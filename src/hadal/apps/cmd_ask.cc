@@ -9,7 +9,7 @@
 #include "hadal/apps/conversation.h"
 #include "hadal/apps/flags.h"
 #include "hadal/apps/terminal.h"
-#include "hadal/obs/http_metrics.h"
+#include "hadal/obs/registry.h"
 
 namespace hadal::apps {
 namespace {
@@ -39,9 +39,9 @@ int ask(const AskFlags& flags) {
   Signals signals({SIGINT, SIGTERM});
   const SystemClock clock;
   LoadingProgress progress;
-  auto runtime =
-      Runtime::make(flags.runtime.options, make_registry(), clock, stderr_log(LogLevel::kWarning),
-                    [&](uint64_t done, uint64_t total) { progress(done, total); });
+  auto runtime = Runtime::make(flags.runtime.options, std::make_shared<obs::Registry>(), clock,
+                               stderr_log(LogLevel::kWarning),
+                               [&](uint64_t done, uint64_t total) { progress(done, total); });
   if (!runtime) {
     fmt::print(stderr, "hadal ask: {}\n", runtime.error().what);
     return 1;

@@ -14,7 +14,7 @@
 #include "hadal/apps/conversation.h"
 #include "hadal/apps/flags.h"
 #include "hadal/apps/terminal.h"
-#include "hadal/obs/http_metrics.h"
+#include "hadal/obs/registry.h"
 
 namespace hadal::apps {
 namespace {
@@ -157,9 +157,9 @@ int cmd_chat(int argc, char** argv) {
   // Only now: Ctrl-C while loading ends the program, as anywhere.
   LoadingProgress progress;
   Signals signals({SIGINT, SIGTERM});
-  auto runtime =
-      Runtime::make(flags.runtime.options, make_registry(), clock, stderr_log(LogLevel::kWarning),
-                    [&](uint64_t done, uint64_t total) { progress(done, total); });
+  auto runtime = Runtime::make(flags.runtime.options, std::make_shared<obs::Registry>(), clock,
+                               stderr_log(LogLevel::kWarning),
+                               [&](uint64_t done, uint64_t total) { progress(done, total); });
   if (!runtime) {
     fmt::print(stderr, "hadal chat: {}\n", runtime.error().what);
     return 1;

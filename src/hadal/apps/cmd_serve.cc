@@ -74,7 +74,7 @@ class ServeLoop {
   ServeLoop(const ServeFlags& flags, Signals& signals, Service& service, net::HttpServer& server)
       : flags_(flags), signals_(signals), service_(service), server_(server) {}
 
-  int run(std::shared_ptr<prometheus::Registry> registry, const Clock& clock) {
+  int run(std::shared_ptr<obs::Registry> registry, const Clock& clock) {
     std::atomic<bool> loaded{false};
     Result<std::unique_ptr<Runtime>> runtime = fail(Code::kInternal, "not loaded");
     LoadingProgress progress;
@@ -143,7 +143,7 @@ int cmd_serve(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   Signals signals({SIGTERM, SIGINT});
   const SystemClock clock;
-  auto registry = make_registry();
+  auto registry = std::make_shared<obs::Registry>();
   Service service({std::move(*keys), std::string(version())}, registry, clock);
   net::ServerOptions options;
   options.host = flags.host;

@@ -103,7 +103,7 @@ std::shared_ptr<const ServedModel> Runtime::served() const {
 }
 
 Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
-                                               std::shared_ptr<prometheus::Registry> registry,
+                                               std::shared_ptr<obs::Registry> registry,
                                                const Clock& clock, LogSink log, Progress progress) {
   auto parts = std::make_unique<Parts>();
   LoadOptions load;

@@ -33,7 +33,7 @@ class Runtime {
 
   // `clock` must outlive the runtime.
   static Result<std::unique_ptr<Runtime>> make(const RuntimeOptions& options,
-                                               std::shared_ptr<prometheus::Registry> registry,
+                                               std::shared_ptr<obs::Registry> registry,
                                                const Clock& clock, LogSink log, Progress progress);
   ~Runtime();  // ends running requests
 

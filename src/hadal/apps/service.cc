@@ -99,7 +99,7 @@ const std::vector<Service::Route>& Service::routes() {
   return kRoutes;
 }
 
-Service::Service(ServiceOptions options, std::shared_ptr<prometheus::Registry> registry,
+Service::Service(ServiceOptions options, std::shared_ptr<obs::Registry> registry,
                  const Clock& clock)
     : options_(std::move(options)),
       registry_(std::move(registry)),
@@ -220,7 +220,9 @@ void Service::version(Call& call) {
   reply_json(call, fmt::format(R"({{"version":"{}"}})", options_.version));
 }
 
-void Service::metrics(Call& call) { reply(call, 200, kExpositionType, exposition(*registry_)); }
+void Service::metrics(Call& call) {
+  reply(call, 200, obs::kExpositionType, exposition(*registry_));
+}
 
 namespace {
 

@@ -32,8 +32,7 @@ struct ServiceOptions {
 class Service {
  public:
   // `registry` is what /metrics shows. `clock` must outlive the service.
-  Service(ServiceOptions options, std::shared_ptr<prometheus::Registry> registry,
-          const Clock& clock);
+  Service(ServiceOptions options, std::shared_ptr<obs::Registry> registry, const Clock& clock);
 
   void handle(net::HttpRequest request, net::ResponseWriter writer);
 
@@ -76,7 +75,7 @@ class Service {
   void detokenize(Call& call);
 
   const ServiceOptions options_;
-  const std::shared_ptr<prometheus::Registry> registry_;
+  const std::shared_ptr<obs::Registry> registry_;
   const Clock& clock_;
   HttpMetrics http_metrics_;
   std::atomic<bool> draining_{false};

@@ -110,7 +110,7 @@ class ServiceTest : public ::testing::Test {
   }
   void restart(ServiceOptions options) {
     options.version = "1.2.3";
-    registry_ = make_registry();
+    registry_ = std::make_shared<obs::Registry>();
     service_ = std::make_unique<Service>(std::move(options), registry_, clock_);
   }
   void publish(ChatForm form = ChatForm::kDeepseekV31) {
@@ -164,7 +164,7 @@ class ServiceTest : public ::testing::Test {
   FakeClock clock_;
   std::optional<Tokenizer> tokenizer_;
   FakeEngine engine_;
-  std::shared_ptr<prometheus::Registry> registry_;
+  std::shared_ptr<obs::Registry> registry_;
   std::unique_ptr<Service> service_;
 };
 

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "hadal/engine/testing/fake_engine.h"
-#include "hadal/obs/http_metrics.h"
+#include "hadal/obs/registry.h"
 #include "hadal/sample/select.h"
 #include "hadal/text/unicode.h"
 

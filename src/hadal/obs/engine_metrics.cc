@@ -1,18 +1,15 @@
 #include "hadal/obs/engine_metrics.h"
 
-#include <prometheus/counter.h>
-#include <prometheus/gauge.h>
-#include <prometheus/histogram.h>
-#include <prometheus/registry.h>
-
 #include <array>
 #include <string_view>
 #include <utility>
 
+#include "hadal/obs/registry.h"
+
 namespace hadal {
 namespace {
 
-using Buckets = prometheus::Histogram::BucketBoundaries;
+using obs::Buckets;
 
 // vLLM's boundaries, so that its dashboards' heat maps keep their rows.
 const Buckets& first_token_seconds() {
@@ -46,29 +43,35 @@ const Buckets& request_tokens() {
 // Registers series with the one label that all of them have.
 class Registrar {
  public:
-  Registrar(prometheus::Registry& registry, const std::string& model_name)
-      : registry_(registry), labels_{{"model_name", model_name}} {}
+  Registrar(obs::Registry& registry, std::string model_name)
+      : registry_(registry), model_name_(std::move(model_name)) {}
 
-  prometheus::Counter& counter(const char* name, const char* help,
-                               prometheus::Labels more = {}) const {
-    return prometheus::BuildCounter().Name(name).Help(help).Register(registry_).Add(with(more));
+  obs::Counter& counter(const char* name, const char* help) const {
+    return registry_.counter(name, help, {kLabel}).with({model_name_});
   }
-  prometheus::Gauge& gauge(const char* name, const char* help, prometheus::Labels more = {}) const {
-    return prometheus::BuildGauge().Name(name).Help(help).Register(registry_).Add(with(more));
+  obs::Gauge& gauge(const char* name, const char* help) const {
+    return registry_.gauge(name, help, {kLabel}).with({model_name_});
   }
-  prometheus::Histogram& histogram(const char* name, const char* help,
-                                   const Buckets& buckets) const {
-    return prometheus::BuildHistogram().Name(name).Help(help).Register(registry_).Add(labels_,
-                                                                                      buckets);
+  obs::Histogram& histogram(const char* name, const char* help, const Buckets& buckets) const {
+    return registry_.histogram(name, help, buckets, {kLabel}).with({model_name_});
+  }
+  obs::Counter& ended(const char* reason) const {
+    return registry_
+        .counter("vllm:request_success_total", "Requests that ended, by reason.",
+                 {"finished_reason", kLabel})
+        .with({reason, model_name_});
+  }
+  obs::Gauge& cache_config(int32_t block_tokens, int32_t blocks) const {
+    return registry_
+        .gauge("vllm:cache_config_info", "The cache's shape, as labels.",
+               {"block_size", kLabel, "num_gpu_blocks"})
+        .with({std::to_string(block_tokens), model_name_, std::to_string(blocks)});
   }
 
  private:
-  prometheus::Labels with(prometheus::Labels more) const {
-    more.insert(labels_.begin(), labels_.end());
-    return more;
-  }
-  prometheus::Registry& registry_;
-  prometheus::Labels labels_;
+  static constexpr const char* kLabel = "model_name";
+  obs::Registry& registry_;
+  const std::string model_name_;
 };
 
 constexpr std::array<const char*, 4> kReasons = {"stop", "length", "abort", "error"};
@@ -76,132 +79,124 @@ constexpr std::array<const char*, 4> kReasons = {"stop", "length", "abort", "err
 struct ByReason {
   explicit ByReason(const Registrar& add) {
     for (size_t i = 0; i < kReasons.size(); ++i) {
-      counters[i] = &add.counter("vllm:request_success_total", "Requests that ended, by reason.",
-                                 {{"finished_reason", kReasons[i]}});
+      counters[i] = &add.ended(kReasons[i]);
     }
   }
   void count(std::string_view reason) {
     for (size_t i = 0; i < kReasons.size(); ++i) {
-      if (reason == kReasons[i]) counters[i]->Increment();
+      if (reason == kReasons[i]) counters[i]->increment();
     }
   }
-  std::array<prometheus::Counter*, kReasons.size()> counters;
+  std::array<obs::Counter*, kReasons.size()> counters;
 };
 
-void observe_if_reached(prometheus::Histogram& histogram, double seconds) {
-  if (seconds >= 0) histogram.Observe(seconds);
+void observe_if_reached(obs::Histogram& histogram, double seconds) {
+  if (seconds >= 0) histogram.observe(seconds);
 }
 
 }  // namespace
 
 struct EngineMetrics::Impl {
-  Impl(std::shared_ptr<prometheus::Registry> shared, const std::string& model_name)
+  Impl(std::shared_ptr<obs::Registry> shared, const std::string& model_name)
       : registry(std::move(shared)), add(*registry, model_name) {}
 
-  std::shared_ptr<prometheus::Registry> registry;
+  std::shared_ptr<obs::Registry> registry;
   Registrar add;
 
-  prometheus::Gauge& running =
-      add.gauge("vllm:num_requests_running", "Requests that the model works on.");
-  prometheus::Gauge& waiting = add.gauge("vllm:num_requests_waiting", "Requests in the queue.");
-  prometheus::Gauge& kv_use =
+  obs::Gauge& running = add.gauge("vllm:num_requests_running", "Requests that the model works on.");
+  obs::Gauge& waiting = add.gauge("vllm:num_requests_waiting", "Requests in the queue.");
+  obs::Gauge& kv_use =
       add.gauge("vllm:kv_cache_usage_perc", "Cache blocks of running requests, 1 is all.");
-  prometheus::Counter& prefix_queries = add.counter("vllm:prefix_cache_queries_total",
-                                                    "Prompt tokens looked up in the prefix cache.");
-  prometheus::Counter& prefix_hits =
+  obs::Counter& prefix_queries = add.counter("vllm:prefix_cache_queries_total",
+                                             "Prompt tokens looked up in the prefix cache.");
+  obs::Counter& prefix_hits =
       add.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache.");
-  prometheus::Counter& prompt_tokens =
+  obs::Counter& prompt_tokens =
       add.counter("vllm:prompt_tokens_total", "Prompt tokens that the model computed.");
-  prometheus::Counter& generation_tokens =
+  obs::Counter& generation_tokens =
       add.counter("vllm:generation_tokens_total", "Tokens generated.");
-  prometheus::Counter& preemptions =
+  obs::Counter& preemptions =
       add.counter("vllm:num_preemptions_total", "Requests that gave their cache blocks to others.");
-  prometheus::Counter& refusals = add.counter("vllm:admission_rejections_total",
-                                              "Requests refused because the queue was full.");
+  obs::Counter& refusals = add.counter("vllm:admission_rejections_total",
+                                       "Requests refused because the queue was full.");
   ByReason ended{add};
-  prometheus::Histogram& iteration_tokens =
+  obs::Histogram& iteration_tokens =
       add.histogram("vllm:iteration_tokens_total", "Rows of one step of the model.", step_tokens());
-  prometheus::Histogram& first_token =
+  obs::Histogram& first_token =
       add.histogram("vllm:time_to_first_token_seconds", "From the request to its first token.",
                     first_token_seconds());
-  prometheus::Histogram& inter_token =
+  obs::Histogram& inter_token =
       add.histogram("vllm:inter_token_latency_seconds", "From one token of a request to the next.",
                     inter_token_seconds());
-  prometheus::Histogram& mean_token =
+  obs::Histogram& mean_token =
       add.histogram("vllm:request_time_per_output_token_seconds",
                     "Mean time between a request's tokens.", inter_token_seconds());
-  prometheus::Histogram& e2e = add.histogram("vllm:e2e_request_latency_seconds",
-                                             "From the request to its end.", request_seconds());
-  prometheus::Histogram& queue = add.histogram(
-      "vllm:request_queue_time_seconds", "From the request to its first step.", request_seconds());
-  prometheus::Histogram& inference = add.histogram(
-      "vllm:request_inference_time_seconds", "From the first step to the end.", request_seconds());
-  prometheus::Histogram& prefill =
+  obs::Histogram& e2e = add.histogram("vllm:e2e_request_latency_seconds",
+                                      "From the request to its end.", request_seconds());
+  obs::Histogram& queue = add.histogram("vllm:request_queue_time_seconds",
+                                        "From the request to its first step.", request_seconds());
+  obs::Histogram& inference = add.histogram("vllm:request_inference_time_seconds",
+                                            "From the first step to the end.", request_seconds());
+  obs::Histogram& prefill =
       add.histogram("vllm:request_prefill_time_seconds", "From the first step to the first token.",
                     request_seconds());
-  prometheus::Histogram& decode = add.histogram(
-      "vllm:request_decode_time_seconds", "From the first token to the last.", request_seconds());
-  prometheus::Histogram& request_prompt =
+  obs::Histogram& decode = add.histogram("vllm:request_decode_time_seconds",
+                                         "From the first token to the last.", request_seconds());
+  obs::Histogram& request_prompt =
       add.histogram("vllm:request_prompt_tokens", "Prompt tokens of a request.", request_tokens());
-  prometheus::Histogram& request_generation = add.histogram(
+  obs::Histogram& request_generation = add.histogram(
       "vllm:request_generation_tokens", "Tokens generated for a request.", request_tokens());
-  prometheus::Histogram& request_most =
+  obs::Histogram& request_most =
       add.histogram("vllm:request_max_num_generation_tokens",
                     "Tokens that a request might have generated.", request_tokens());
 };
 
 EngineMetrics::EngineMetrics(const std::string& model_name,
-                             std::shared_ptr<prometheus::Registry> registry) {
-  if (registry == nullptr) registry = std::make_shared<prometheus::Registry>();
+                             std::shared_ptr<obs::Registry> registry) {
+  if (registry == nullptr) registry = std::make_shared<obs::Registry>();
   impl_ = std::make_unique<Impl>(std::move(registry), model_name);
 }
 EngineMetrics::~EngineMetrics() = default;
 
-const std::shared_ptr<prometheus::Registry>& EngineMetrics::registry() const {
-  return impl_->registry;
-}
+const std::shared_ptr<obs::Registry>& EngineMetrics::registry() const { return impl_->registry; }
 
 void EngineMetrics::cache_config(int32_t block_tokens, int32_t blocks) {
-  impl_->add
-      .gauge("vllm:cache_config_info", "The cache's shape, as labels.",
-             {{"block_size", std::to_string(block_tokens)},
-              {"num_gpu_blocks", std::to_string(blocks)}})
-      .Set(1);
+  impl_->add.cache_config(block_tokens, blocks).set(1);
 }
 
 void EngineMetrics::load(int32_t running, int32_t waiting, double kv_use) {
-  impl_->running.Set(running);
-  impl_->waiting.Set(waiting);
-  impl_->kv_use.Set(kv_use);
+  impl_->running.set(running);
+  impl_->waiting.set(waiting);
+  impl_->kv_use.set(kv_use);
 }
 
 void EngineMetrics::iteration(int32_t tokens, int32_t prompt) {
-  impl_->iteration_tokens.Observe(tokens);
-  impl_->prompt_tokens.Increment(prompt);
+  impl_->iteration_tokens.observe(tokens);
+  impl_->prompt_tokens.increment(prompt);
 }
-void EngineMetrics::generated(int32_t tokens) { impl_->generation_tokens.Increment(tokens); }
+void EngineMetrics::generated(int32_t tokens) { impl_->generation_tokens.increment(tokens); }
 void EngineMetrics::prefix_lookup(int32_t tokens, int32_t hits) {
-  impl_->prefix_queries.Increment(tokens);
-  impl_->prefix_hits.Increment(hits);
+  impl_->prefix_queries.increment(tokens);
+  impl_->prefix_hits.increment(hits);
 }
-void EngineMetrics::preempted() { impl_->preemptions.Increment(); }
-void EngineMetrics::refused() { impl_->refusals.Increment(); }
-void EngineMetrics::first_token(double seconds) { impl_->first_token.Observe(seconds); }
-void EngineMetrics::inter_token(double seconds) { impl_->inter_token.Observe(seconds); }
+void EngineMetrics::preempted() { impl_->preemptions.increment(); }
+void EngineMetrics::refused() { impl_->refusals.increment(); }
+void EngineMetrics::first_token(double seconds) { impl_->first_token.observe(seconds); }
+void EngineMetrics::inter_token(double seconds) { impl_->inter_token.observe(seconds); }
 
 void EngineMetrics::finished(const FinishedRequest& request) {
   Impl& m = *impl_;
   m.ended.count(request.reason);
-  m.request_prompt.Observe(request.prompt_tokens);
-  m.request_generation.Observe(request.generation_tokens);
-  if (request.max_tokens > 0) m.request_most.Observe(request.max_tokens);
+  m.request_prompt.observe(request.prompt_tokens);
+  m.request_generation.observe(request.generation_tokens);
+  if (request.max_tokens > 0) m.request_most.observe(request.max_tokens);
   observe_if_reached(m.e2e, request.e2e);
   observe_if_reached(m.queue, request.queue);
   observe_if_reached(m.prefill, request.prefill);
   observe_if_reached(m.decode, request.decode);
   if (request.queue >= 0) observe_if_reached(m.inference, request.e2e - request.queue);
   if (request.decode >= 0 && request.generation_tokens > 1) {
-    m.mean_token.Observe(request.decode / (request.generation_tokens - 1));
+    m.mean_token.observe(request.decode / (request.generation_tokens - 1));
   }
 }
 

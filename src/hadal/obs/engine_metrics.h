@@ -8,11 +8,10 @@
 #include <memory>
 #include <string>
 
-namespace prometheus {
+namespace hadal {
+namespace obs {
 class Registry;
 }
-
-namespace hadal {
 
 // A request that ended, however it did. Seconds; -1 where the request never came so far.
 struct FinishedRequest {
@@ -32,12 +31,12 @@ class EngineMetrics {
   // share a registry when their model names differ. `registry` empty: one of its own that nobody
   // reads.
   explicit EngineMetrics(const std::string& model_name,
-                         std::shared_ptr<prometheus::Registry> registry = nullptr);
+                         std::shared_ptr<obs::Registry> registry = nullptr);
   ~EngineMetrics();
   EngineMetrics(const EngineMetrics&) = delete;
   EngineMetrics& operator=(const EngineMetrics&) = delete;
 
-  const std::shared_ptr<prometheus::Registry>& registry() const;
+  const std::shared_ptr<obs::Registry>& registry() const;
 
   // Once, when the cache has been allocated.
   void cache_config(int32_t block_tokens, int32_t blocks);

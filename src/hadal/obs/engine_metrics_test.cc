@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hadal/obs/http_metrics.h"
+#include "hadal/obs/registry.h"
 
 namespace hadal {
 namespace {

@@ -1,47 +1,23 @@
 #include "hadal/obs/http_metrics.h"
 
-#include <prometheus/counter.h>
-#include <prometheus/registry.h>
-#include <prometheus/text_serializer.h>
-
+#include <string>
 #include <utility>
 
 namespace hadal {
 
-struct HttpMetrics::Impl {
-  std::shared_ptr<prometheus::Registry> registry;
-  prometheus::Family<prometheus::Counter>& answers;
-  prometheus::Counter& gone;
-};
-
-HttpMetrics::HttpMetrics(std::shared_ptr<prometheus::Registry> registry) {
-  auto& answers = prometheus::BuildCounter()
-                      .Name("hadal_http_requests_total")
-                      .Help("Requests answered, by route and status.")
-                      .Register(*registry);
-  auto& gone = prometheus::BuildCounter()
-                   .Name("hadal_http_clients_gone_total")
-                   .Help("Clients that closed their connection before the answer was complete.")
-                   .Register(*registry)
-                   .Add({});
-  impl_.reset(new Impl{std::move(registry), answers, gone});
-}
-
-HttpMetrics::~HttpMetrics() = default;
+HttpMetrics::HttpMetrics(std::shared_ptr<obs::Registry> registry)
+    : registry_(std::move(registry)),
+      answers_(registry_->counter("hadal_http_requests_total",
+                                  "Requests answered, by route and status.", {"route", "status"})),
+      gone_(registry_
+                ->counter("hadal_http_clients_gone_total",
+                          "Clients that closed their connection before the answer was complete.")
+                .with()) {}
 
 void HttpMetrics::answered(std::string_view route, int status) {
-  impl_->answers.Add({{"route", std::string(route)}, {"status", std::to_string(status)}})
-      .Increment();
+  answers_.with({std::string(route), std::to_string(status)}).increment();
 }
 
-void HttpMetrics::client_gone() { impl_->gone.Increment(); }
-
-std::shared_ptr<prometheus::Registry> make_registry() {
-  return std::make_shared<prometheus::Registry>();
-}
-
-std::string exposition(const prometheus::Registry& registry) {
-  return prometheus::TextSerializer().Serialize(registry.Collect());
-}
+void HttpMetrics::client_gone() { gone_.increment(); }
 
 }  // namespace hadal

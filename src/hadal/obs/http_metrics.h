@@ -1,22 +1,18 @@
-// What the HTTP side counts, and the text that Prometheus scrapes.
+// What the HTTP side counts.
 //
 // Threads: every member may be called from any thread at any time.
 #pragma once
 
 #include <memory>
-#include <string>
 #include <string_view>
 
-namespace prometheus {
-class Registry;
-}
+#include "hadal/obs/registry.h"
 
 namespace hadal {
 
 class HttpMetrics {
  public:
-  explicit HttpMetrics(std::shared_ptr<prometheus::Registry> registry);
-  ~HttpMetrics();
+  explicit HttpMetrics(std::shared_ptr<obs::Registry> registry);
   HttpMetrics(const HttpMetrics&) = delete;
   HttpMetrics& operator=(const HttpMetrics&) = delete;
 
@@ -25,13 +21,9 @@ class HttpMetrics {
   void client_gone();  // before its answer was complete
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  const std::shared_ptr<obs::Registry> registry_;
+  obs::Family<obs::Counter>& answers_;
+  obs::Counter& gone_;
 };
-
-std::shared_ptr<prometheus::Registry> make_registry();
-// Everything in the registry, in the text exposition format 0.0.4.
-std::string exposition(const prometheus::Registry& registry);
-inline constexpr std::string_view kExpositionType = "text/plain; version=0.0.4; charset=utf-8";
 
 }  // namespace hadal
