@@ -133,6 +133,11 @@ def stop(lang):
     return "." if lang == "en" else "。"
 
 
+def language_of(lang, question):
+    """A bare sum such as `3 + 4 =` belongs to no language: it is answered in English."""
+    return lang if any(ord(c) > 0x2E80 and c != "？" for c in question) else "en"
+
+
 def number(rng, digits):
     return rng.randint(0 if digits == 1 else 10 ** (digits - 1), 10 ** digits - 1)
 
@@ -162,6 +167,7 @@ def plain(rng, lang, op=None):
     a, b = operands(rng, op)
     names = {"+": "addition", "-": "subtraction", "×": "multiplication", "÷": "division"}
     question = dress(rng, lang, ask(rng, op, a, b, lang))
+    lang = language_of(lang, question)
     answer = "%d %s %d = %s%s" % (a, op, b, result(op, a, b, lang), stop(lang))
     return Item(lang, names[op], question, answer, "\n".join(STEPS[op](a, b, lang)), fact(op, a, b))
 
@@ -175,9 +181,10 @@ def chain(rng, lang):
     total = middle + c if second == "+" else middle - c
     space = rng.choice([" ", " ", ""])
     e = space.join([str(a), first, str(b), second, str(c)])
+    question = dress(rng, lang, rng.choice(ASK[lang]).format(e=e))
+    lang = language_of(lang, question)
     think = STEPS[first](a, b, lang) + STEPS[second](middle, c, lang)
     answer = "%d %s %d %s %d = %d%s" % (a, first, b, second, c, total, stop(lang))
-    question = dress(rng, lang, rng.choice(ASK[lang]).format(e=e))
     return Item(lang, "chain", question, answer, "\n".join(think), "%d%s%d%s%d" % (a, first, b, second, c))
 
 
@@ -285,13 +292,15 @@ def beyond(rng, lang):
     """Sums outside the stated range get an honest answer instead of a wrong number."""
     op = rng.choice("+-×÷")
     if op == "÷" and rng.random() < 0.3:
-        a, b, answer = number(rng, rng.choice([1, 2, 3])), 0, BY_ZERO[lang]
+        a, b = number(rng, rng.choice([1, 2, 3])), 0
     else:
         digits = {"+": [(4, 4), (5, 3), (3, 4), (5, 5), (4, 2), (6, 6)], "-": [(4, 4), (5, 3), (4, 3), (5, 5), (4, 1)],
                   "×": [(3, 2), (3, 3), (2, 3), (4, 2), (4, 4)], "÷": [(3, 2), (4, 2), (4, 1), (2, 2), (5, 3)]}[op]
-        (m, n), answer = rng.choice(digits), BEYOND[lang]
+        m, n = rng.choice(digits)
         a, b = number(rng, m), number(rng, n)
     question = dress(rng, lang, ask(rng, op, a, b, lang))
+    lang = language_of(lang, question)
+    answer = BY_ZERO[lang] if b == 0 else BEYOND[lang]
     return Item(lang, "beyond its range", question, answer, fact=fact(op, a, b))
 
 
