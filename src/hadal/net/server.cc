@@ -166,6 +166,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool http11_ = true;
   bool head_only_ = false;
   bool watching_ = false;
+  bool answered_ = false;  // to the last byte: watch() should end
   bool gone_ = false;
 };
 
@@ -210,6 +211,7 @@ asio::awaitable<bool> Session::serve_one() {
   ++server_.exchanges_;
   stream_.expires_never();
   watching_ = true;
+  answered_ = false;
   asio::co_spawn(
       stream_.get_executor(), [self = shared_from_this()] { return self->watch(); },
       asio::detached);
@@ -222,7 +224,8 @@ asio::awaitable<bool> Session::serve_one() {
   --server_.exchanges_;
   error_code ec;
   if (!complete) stream_.socket().close(ec);
-  stream_.cancel();
+  answered_ = true;
+  stream_.cancel();  // no effect on a read that is complete but not resumed: hence the flag
   while (watching_) co_await wait_for_wake(milliseconds(0));
   co_return complete&& keep_alive_ && !gone_;
 }
@@ -383,7 +386,7 @@ std::string Session::head_text(const Exchange::Head& head) const {
 // Reads ahead while an answer is under way, to notice at once that the client has gone. What a
 // client pipelines meanwhile waits in the buffer.
 asio::awaitable<void> Session::watch() {
-  while (buffer_.size() < kPipelinedBytesMax) {
+  while (!answered_ && buffer_.size() < kPipelinedBytesMax) {
     error_code ec;
     const size_t size =
         co_await stream_.async_read_some(buffer_.prepare(4096), asio::redirect_error(kAwait, ec));

@@ -178,6 +178,17 @@ TEST_F(ServerTest, AnswersAndKeepsTheConnection) {
               AllOf(HasSubstr("Connection: close"), EndsWith("[/again  0 ]")));
 }
 
+// The next request may arrive in the moment in which the connection stops watching for the client's
+// going.
+TEST_F(ServerTest, ManyRequestsOnOneConnection) {
+  start();
+  RawClient client(server_->port());
+  for (int i = 0; i < 500; ++i) {
+    client.send(fmt::format("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", i));
+    ASSERT_THAT(client.read_past("]"), EndsWith(fmt::format("[/{}  0 ]", i)));
+  }
+}
+
 TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
   start();
   const std::string answer =
