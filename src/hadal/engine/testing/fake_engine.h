@@ -35,6 +35,7 @@ class FakeEngine {
   }
 
   Engine* operator->() const { return engine_.get(); }
+  Engine& operator*() const { return *engine_; }
   void destroy() { engine_.reset(); }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const FakeModel& model() const { return *model_; }

@@ -1,0 +1,97 @@
+// The promise of storm_test.cc with real models on real kernels: whatever runs beside a request,
+// however its prompt is cut, and whether or not it was pre-empted, its tokens and log-probabilities
+// are the same bits.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "hadal/base/threads.h"
+#include "hadal/engine/testing/fake_model.h"
+#include "hadal/engine/testing/storm.h"
+#include "hadal/hw/cpu.h"
+
+namespace hadal {
+namespace {
+
+using testing::Answer;
+using testing::Job;
+
+struct Variant {
+  std::string folder;
+  std::string implementation;
+  std::optional<DType> quantize;
+};
+
+class RealModel : public ::testing::TestWithParam<Variant> {
+ protected:
+  std::unique_ptr<Engine> make_engine(const EngineOptions& options) {
+    const Variant& setup = GetParam();
+    const std::string path = std::string(HADAL_SOURCE_DIR) + "/../shared/golden/" + setup.folder;
+    auto files = open_model(path);
+    EXPECT_TRUE(files) << files.error().what;
+    LoadOptions load;
+    load.quantize = setup.quantize;
+    auto model = load_model(*files, *backend_, load);
+    EXPECT_TRUE(model) << model.error().what;
+    auto engine =
+        Engine::make(std::move(*model), tokenizer_, *backend_, options, metrics_, clock_, {});
+    EXPECT_TRUE(engine) << engine.error().what;
+    return std::move(*engine);
+  }
+
+  ThreadPool pool_{2};
+  std::unique_ptr<kernels::Backend> backend_;
+  Tokenizer tokenizer_ = testing::fake_tokenizer();  // the golden models have none
+  EngineMetrics metrics_{"golden"};
+  SystemClock clock_;
+};
+
+TEST_P(RealModel, ACrowdChangesNoBit) {
+  const Variant& setup = GetParam();
+  const auto folder = std::filesystem::path(HADAL_SOURCE_DIR) / "../shared/golden" / setup.folder;
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is not here";
+  auto backend = kernels::make_cpu_backend(setup.implementation, cpu_features(), pool_);
+  if (!backend) GTEST_SKIP() << backend.error().what;
+  backend_ = std::move(*backend);
+
+  const std::vector<Job> jobs = testing::make_jobs(11, 32);
+  EngineOptions roomy;
+  roomy.context = 256;
+  roomy.sequences_max = 1;
+  EngineOptions tight = roomy;
+  std::vector<Answer> alone;
+  {
+    const auto engine = make_engine(roomy);
+    alone = testing::run_alone(jobs, *engine);
+    const KvLayout layout = engine->config().kv_layout(roomy.kv_dtype, roomy.block_tokens);
+    tight.kv_bytes = 14 * layout.block_bytes();
+  }
+  tight.sequences_max = 32;
+  tight.step_rows_max = 48;
+  tight.prefill_rows_with_decode = 5;
+  const auto engine = make_engine(tight);
+  const std::vector<Answer> crowd = testing::run_together(jobs, *engine);
+  for (size_t i = 0; i < jobs.size() && !HasFailure(); ++i) {
+    SCOPED_TRACE(fmt::format("request {}", i));
+    testing::expect_same(crowd[i], alone[i]);
+  }
+}
+
+std::string name_of(const ::testing::TestParamInfo<Variant>& info) {
+  const Variant& setup = info.param;
+  const bool v2 = setup.folder.find("-v2-") != std::string::npos;
+  return fmt::format("{}_{}_{}", v2 ? "v2" : "v3",
+                     setup.implementation.empty() ? "best" : setup.implementation,
+                     setup.quantize ? std::string(dtype_name(*setup.quantize)) : "stored");
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, RealModel,
+                         ::testing::Values(Variant{"deepseek-v2-tiny-bf16", "", std::nullopt},
+                                           Variant{"deepseek-v3-tiny-bf16", "", std::nullopt},
+                                           Variant{"deepseek-v3-tiny-fp8", "avx2", std::nullopt},
+                                           Variant{"deepseek-v3-tiny-bf16", "", DType::kQ8_0}),
+                         name_of);
+
+}  // namespace
+}  // namespace hadal
