@@ -112,6 +112,32 @@ inline void score(const float* queries, int tiles, int64_t width, const float* k
   }
 }
 
+inline void score_rows(const float* queries, int lanes, int64_t stride, const float* keys,
+                       int tokens, float* scores) {
+  for (int t = 0; t < tokens; t += kDotTokens) {
+    for (int first = 0; first < lanes; first += kDotQueries) {
+      F32x16 sums[kDotQueries][kDotTokens];
+#pragma GCC unroll 8
+      for (int q = 0; q < kDotQueries; ++q) {
+#pragma GCC unroll 8
+        for (int i = 0; i < kDotTokens; ++i) sums[q][i] = f32_zero();
+      }
+      for (int64_t d = 0; d < stride; d += kTileLanes) {
+        F32x16 key[kDotTokens];
+#pragma GCC unroll 8
+        for (int i = 0; i < kDotTokens; ++i) key[i] = f32_load(keys + (t + i) * stride + d);
+#pragma GCC unroll 8
+        for (int q = 0; q < kDotQueries; ++q) {
+          const F32x16 query = f32_load(queries + (first + q) * stride + d);
+#pragma GCC unroll 8
+          for (int i = 0; i < kDotTokens; ++i) sums[q][i] = fma(query, key[i], sums[q][i]);
+        }
+      }
+      store_sums(sums, scores + t * kTileLanes + first);
+    }
+  }
+}
+
 // exp(a - b), and 0 where a is minus infinity: nothing was there to shrink, and b may be minus
 // infinity too.
 HADAL_INLINE F32x16 ratio(F32x16 a, F32x16 b) {
@@ -246,5 +272,6 @@ inline void finish(const TileState& state, const float* context, int lanes, int6
 }
 
 constexpr AttentionKernels kAttentionKernels = {
-    &load_row, &store_row, &pack_queries, &score, &soften, &accumulate, &merge, &finish,
+    &load_row, &store_row,  &pack_queries, &score,  &score_rows,
+    &soften,   &accumulate, &merge,        &finish,
 };

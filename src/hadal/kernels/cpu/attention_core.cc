@@ -13,6 +13,9 @@ namespace {
 // many as fit the second-level cache.
 constexpr int kTilesMax = 8;
 constexpr int64_t kLineBytes = 64;
+// Groups of at most so many heads fill a vector too badly at one row: their scores are computed
+// along the width of a key. Depends on the model alone, since the two ways round differently.
+constexpr int kHeadsByRowsMax = 8;
 // Memory for chunks that are computed apart and merged afterwards.
 constexpr int64_t kPartialFloatsMax = int64_t{16} << 20;
 
@@ -37,7 +40,10 @@ struct Partial {
 class Attention {
  public:
   Attention(CpuContext& context, const AttendArgs& args)
-      : context_(context), args_(args), kernels_(attention_kernels(context.isa)) {
+      : context_(context),
+        args_(args),
+        kernels_(attention_kernels(context.isa)),
+        by_rows_(args.heads <= kHeadsByRowsMax) {
     HADAL_CHECK(args.keys.width == args.query.width + args.query_tail.width);
     HADAL_CHECK(args.out.width == args.values.width);
   }
@@ -160,10 +166,13 @@ class Attention {
     return int64_t{task.group} * args_.heads + query % args_.heads;
   }
 
+  int64_t tile_floats() const {
+    return kTileLanes * (by_rows_ ? padded_width(args_.keys.width) : args_.keys.width);
+  }
+
+  // The task's queries as score or score_rows want them.
   const float* pack(const Task& task, int thread) {
-    const int64_t width = args_.keys.width;
-    auto* queries =
-        context_.scratch[thread].take<float>(task.tiles() * width * int64_t{kTileLanes});
+    auto* queries = context_.scratch[thread].take<float>(task.tiles() * tile_floats());
     for (int tile = 0; tile < task.tiles(); ++tile) {
       const float* heads[kTileLanes] = {};
       const float* tails[kTileLanes] = {};
@@ -172,32 +181,61 @@ class Attention {
         heads[lane] = args_.query.at(row(task, query), head(task, query));
         tails[lane] = args_.query_tail.at(row(task, query), head(task, query));
       }
-      float* target = queries + tile * width * kTileLanes;
-      kernels_.pack_queries(heads, args_.query.width, target);
-      kernels_.pack_queries(tails, args_.query_tail.width, target + args_.query.width * kTileLanes);
+      float* target = queries + tile * tile_floats();
+      if (by_rows_) {
+        pack_rows(heads, tails, task.lanes(tile), target);
+      } else {
+        kernels_.pack_queries(heads, args_.query.width, target);
+        kernels_.pack_queries(tails, args_.query_tail.width,
+                              target + args_.query.width * kTileLanes);
+      }
     }
     return queries;
+  }
+
+  void pack_rows(const float* const* heads, const float* const* tails, int lanes,
+                 float* target) const {
+    std::fill_n(target, tile_floats(), 0.0f);
+    for (int lane = 0; lane < lanes; ++lane, target += padded_width(args_.keys.width)) {
+      std::copy_n(heads[lane], args_.query.width, target);
+      std::copy_n(tails[lane], args_.query_tail.width, target + args_.query.width);
+    }
+  }
+
+  // Calls visit(first byte, stride, rows) for every run of positions in [begin, end) that lie in
+  // one page; a row is the group's part of a cache row.
+  template <class Visit>
+  static void each_run(const Task& task, const CacheColumns& columns, int64_t begin, int64_t end,
+                       Visit visit) {
+    const CachePages& pages = *columns.pages;
+    const auto stride = static_cast<int64_t>(row_bytes(pages.dtype, pages.width));
+    const auto offset =
+        static_cast<int64_t>(row_bytes(pages.dtype, uint64_t(task.group * columns.width)));
+    while (begin < end) {
+      const int64_t rows = std::min(end - begin, pages.page_tokens - begin % pages.page_tokens);
+      visit(cache_row(pages, *task.segment, begin) + offset, stride, rows);
+      begin += rows;
+    }
   }
 
   // Rows [begin, end) of the segment in f32, while the rows of the next span are called from
   // memory: a group's part of a row is too short for the processor to foresee the next.
   void load_rows(const Task& task, const CacheColumns& columns, int64_t begin, int64_t end,
                  float* target) const {
-    const CachePages& pages = *columns.pages;
-    const auto bytes_of = [&](int64_t elements) {
-      return static_cast<int64_t>(row_bytes(pages.dtype, static_cast<uint64_t>(elements)));
-    };
-    const int64_t offset = bytes_of(task.group * columns.width);
-    const int64_t bytes = bytes_of(columns.width);
-    const int64_t positions = visible(task);
-    for (int64_t p = begin; p < end; ++p, target += padded_width(columns.width)) {
-      if (p + kSpanTokens < positions) {
-        const std::byte* ahead = cache_row(pages, *task.segment, p + kSpanTokens) + offset;
-        for (int64_t b = 0; b < bytes; b += kLineBytes) __builtin_prefetch(ahead + b);
+    const DType dtype = columns.pages->dtype;
+    const auto bytes = static_cast<int64_t>(row_bytes(dtype, uint64_t(columns.width)));
+    const int64_t ahead_end = std::min(end + kSpanTokens, visible(task));
+    each_run(task, columns, begin + kSpanTokens, ahead_end,
+             [&](const std::byte* row, int64_t stride, int64_t rows) {
+               for (; rows > 0; --rows, row += stride) {
+                 for (int64_t b = 0; b < bytes; b += kLineBytes) __builtin_prefetch(row + b);
+               }
+             });
+    each_run(task, columns, begin, end, [&](const std::byte* row, int64_t stride, int64_t rows) {
+      for (; rows > 0; --rows, row += stride, target += padded_width(columns.width)) {
+        kernels_.load_row(dtype, row, columns.width, target);
       }
-      kernels_.load_row(pages.dtype, cache_row(pages, *task.segment, p) + offset, columns.width,
-                        target);
-    }
+    });
   }
 
   // Chunk `index` of the positions, as seen by every tile of the task.
@@ -224,12 +262,23 @@ class Attention {
       const int64_t span_end = std::min(end, begin + kSpanTokens);
       load_rows(task, args_.keys, begin, span_end, keys);
       if (apart) load_rows(task, args_.values, begin, span_end, values);
-      kernels_.score(queries, tiles, args_.keys.width, keys, key_stride,
-                     static_cast<int>(span_end - begin), scores);
+      score(task, queries, keys, static_cast<int>(span_end - begin), scores);
       for (int tile = 0; tile < tiles; ++tile) {
         advance(task, tile, begin, scores + int64_t{tile} * kSpanTokens * kTileLanes, values,
                 apart ? value_stride : key_stride, result);
       }
+    }
+  }
+
+  void score(const Task& task, const float* queries, const float* keys, int tokens,
+             float* scores) const {
+    const int64_t stride = padded_width(args_.keys.width);
+    if (!by_rows_) {
+      return kernels_.score(queries, task.tiles(), args_.keys.width, keys, stride, tokens, scores);
+    }
+    for (int tile = 0; tile < task.tiles(); ++tile) {
+      kernels_.score_rows(queries + tile * tile_floats(), task.lanes(tile), stride, keys, tokens,
+                          scores + int64_t{tile} * kSpanTokens * kTileLanes);
     }
   }
 
@@ -275,6 +324,7 @@ class Attention {
   CpuContext& context_;
   const AttendArgs& args_;
   const AttentionKernels& kernels_;
+  const bool by_rows_;
   std::vector<Task> tasks_;
 };
 

@@ -41,6 +41,12 @@ struct AttentionKernels {
   // Computes whole blocks of tokens: scores past `tokens` are written and mean nothing.
   void (*score)(const float* queries, int tiles, int64_t width, const float* keys,
                 int64_t key_stride, int tokens, float* scores);
+  // The same for one tile of which few lanes are used, from rows instead of columns of queries:
+  // scores[t][lane] = sum over d of queries[lane][d] * keys[t][d], 16 partial sums (d modulo 16),
+  // then a tree of halves. queries: [16][stride], keys: [kSpanTokens][stride], stride =
+  // padded_width(width). Computes whole blocks of lanes and tokens.
+  void (*score_rows)(const float* queries, int lanes, int64_t stride, const float* keys, int tokens,
+                     float* scores);
   // One tile: scores become weights exp(scale * score - greatest), 0 where t >= visible[lane];
   // `state` advances, and `shrink` [16] is the factor by which what was accumulated before has to
   // shrink. visible [16]: whole numbers in [0, tokens].

@@ -3,6 +3,8 @@
 constexpr int kScoreTokens = 4;  // x 1 tile of two registers: 8 accumulators of 16 registers
 constexpr int kScoreTiles = 1;
 constexpr int kContextVectors = 1;  // x 4 queries, two registers each: 8 accumulators
+constexpr int kDotQueries = 2;
+constexpr int kDotTokens = 2;
 
 HADAL_INLINE F32x16 if_less(F32x16 a, F32x16 b, F32x16 yes, F32x16 no) {
   return {_mm256_blendv_ps(no.lo, yes.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
@@ -26,4 +28,25 @@ HADAL_INLINE void store_u16(void* p, I32x16 x) {
   const __m256i packed =
       _mm256_packus_epi32(_mm256_and_si256(x.lo, mask), _mm256_and_si256(x.hi, mask));
   _mm256_storeu_si256(static_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0b11011000));
+}
+
+HADAL_INLINE __m256 fold_eights(F32x16 a) { return _mm256_add_ps(a.lo, a.hi); }
+HADAL_INLINE __m256 fold_fours(__m256 a, __m256 b) {
+  return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+}
+HADAL_INLINE __m256 fold_twos(__m256 a, __m256 b) {
+  return _mm256_add_ps(
+      _mm256_castpd_ps(_mm256_shuffle_pd(_mm256_castps_pd(a), _mm256_castps_pd(b), 0)),
+      _mm256_castpd_ps(_mm256_shuffle_pd(_mm256_castps_pd(a), _mm256_castps_pd(b), 0xf)));
+}
+HADAL_INLINE __m256 fold_ones(__m256 a) {
+  return _mm256_add_ps(_mm256_shuffle_ps(a, a, 0x88), _mm256_shuffle_ps(a, a, 0xdd));
+}
+// target[t * kTileLanes + q] = the sum of sums[q][t]'s lanes, as a tree of halves.
+HADAL_INLINE void store_sums(const F32x16 (&sums)[kDotQueries][kDotTokens], float* target) {
+  const __m256 first = fold_fours(fold_eights(sums[0][0]), fold_eights(sums[0][1]));
+  const __m256 second = fold_fours(fold_eights(sums[1][0]), fold_eights(sums[1][1]));
+  const __m256 all = fold_ones(fold_twos(first, second));
+  _mm_storel_pi(reinterpret_cast<__m64*>(target), _mm256_castps256_ps128(all));
+  _mm_storel_pi(reinterpret_cast<__m64*>(target + kTileLanes), _mm256_extractf128_ps(all, 1));
 }

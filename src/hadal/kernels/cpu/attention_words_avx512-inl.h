@@ -3,6 +3,8 @@
 constexpr int kScoreTokens = 8;  // x 2 tiles: 16 accumulators of 32 registers
 constexpr int kScoreTiles = 2;
 constexpr int kContextVectors = 4;  // x 4 queries: 16 accumulators
+constexpr int kDotQueries = 4;
+constexpr int kDotTokens = 4;
 
 // Lane by lane a < b ? yes : no; NaN is not less.
 HADAL_INLINE F32x16 if_less(F32x16 a, F32x16 b, F32x16 yes, F32x16 no) {
@@ -19,4 +21,33 @@ HADAL_INLINE void store_f16(void* p, F32x16 x) {
 // The low halves of 16 words.
 HADAL_INLINE void store_u16(void* p, I32x16 x) {
   _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x.v));
+}
+
+HADAL_INLINE __m512 fold_eights(F32x16 a, F32x16 b) {
+  return _mm512_add_ps(_mm512_shuffle_f32x4(a.v, b.v, 0x44), _mm512_shuffle_f32x4(a.v, b.v, 0xee));
+}
+HADAL_INLINE __m512 fold_fours(__m512 a, __m512 b) {
+  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+HADAL_INLINE __m512 fold_twos(__m512 a, __m512 b) {
+  return _mm512_add_ps(
+      _mm512_castpd_ps(_mm512_shuffle_pd(_mm512_castps_pd(a), _mm512_castps_pd(b), 0)),
+      _mm512_castpd_ps(_mm512_shuffle_pd(_mm512_castps_pd(a), _mm512_castps_pd(b), 0xff)));
+}
+HADAL_INLINE __m512 fold_ones(__m512 a, __m512 b) {
+  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+}
+// target[t * kTileLanes + q] = the sum of sums[q][t]'s lanes, as a tree of halves.
+HADAL_INLINE void store_sums(const F32x16 (&sums)[kDotQueries][kDotTokens], float* target) {
+  __m512 tokens[kDotQueries];  // four lanes left of each token
+#pragma GCC unroll 4
+  for (int q = 0; q < kDotQueries; ++q) {
+    tokens[q] =
+        fold_fours(fold_eights(sums[q][0], sums[q][1]), fold_eights(sums[q][2], sums[q][3]));
+  }
+  const __m512 all = fold_ones(fold_twos(tokens[0], tokens[1]), fold_twos(tokens[2], tokens[3]));
+  _mm_storeu_ps(target, _mm512_castps512_ps128(all));
+  _mm_storeu_ps(target + kTileLanes, _mm512_extractf32x4_ps(all, 1));
+  _mm_storeu_ps(target + 2 * kTileLanes, _mm512_extractf32x4_ps(all, 2));
+  _mm_storeu_ps(target + 3 * kTileLanes, _mm512_extractf32x4_ps(all, 3));
 }
