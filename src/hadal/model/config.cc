@@ -1,5 +1,6 @@
 #include "hadal/model/config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -103,49 +104,76 @@ Status check_bounds(const std::string& path, std::initializer_list<Bound> bounds
   return {};
 }
 
+Status validate_rope(const std::string& path, const ModelConfig& c) {
+  const bool finite =
+      std::isfinite(c.attention_scale) && std::isfinite(c.rope.magnitude) &&
+      std::ranges::all_of(c.rope.frequencies, [](float f) { return std::isfinite(f); });
+  if (finite) return {};
+  return fail(Code::kCorrupt,
+              path +
+                  ": rope scaling: found parameters that give a frequency or factor that is not "
+                  "finite, expected finite ones");
+}
+
+Status validate_experts(const std::string& path, const ModelConfig& c) {
+  const MoeConfig& moe = c.moe;
+  const kernels::GateConfig& gate = moe.gate;
+  HADAL_TRY_VOID(check_bounds(
+      path,
+      {{"expert_count (n_routed_experts)", moe.experts, 1, limits::kExpertsMax},
+       {"expert_group_count (n_group)", gate.groups, 1, moe.experts},
+       {"expert_feed_forward_length (moe_intermediate_size)", moe.inner, 1, 1 << 20},
+       {"expert_shared_count (n_shared_experts)", moe.shared, 0, 64},
+       {"leading_dense_block_count (first_k_dense_replace)", moe.dense_layers, 0, c.layers}}));
+  if (!std::isfinite(gate.scale)) {
+    return fail(Code::kCorrupt, path +
+                                    ": expert_weights_scale (routed_scaling_factor): found a "
+                                    "number beyond single precision, expected a finite one");
+  }
+  const int64_t in_group = moe.experts / gate.groups;
+  return check_bounds(
+      path, {{"expert_count, remainder by expert_group_count", moe.experts % gate.groups, 0, 0},
+             {"expert_group_used_count (topk_group)", gate.groups_used, 1, gate.groups},
+             {"expert_used_count (num_experts_per_tok)", gate.experts_used, 1,
+              in_group * std::min<int64_t>(std::max(gate.groups_used, 1), gate.groups)}});
+}
+
 }  // namespace
 
 Status ModelConfig::validate(const std::string& path) const {
   constexpr int64_t kWidthMax = 1 << 20;
-  HADAL_TRY_VOID(check_bounds(path, {{"vocabulary", vocabulary, 1, limits::kVocabularyMax},
-                                     {"hidden size", hidden, 1, kWidthMax},
-                                     {"layers", layers, 1, limits::kLayersMax},
-                                     {"next-token layers", mtp_layers, 0, 8},
-                                     {"attention heads", heads, 1, 4096},
-                                     {"feed-forward size", inner, 1, kWidthMax},
-                                     {"context", context, 1, 1 << 24},
-                                     {"rope dimensions", rope.dims, 2, 4096},
-                                     {"rope dimensions, odd part", rope.dims % 2, 0, 0}}));
+  // Fields by their GGUF key and, where it differs, Hugging Face's.
+  HADAL_TRY_VOID(
+      check_bounds(path, {{"vocab_size", vocabulary, 1, limits::kVocabularyMax},
+                          {"embedding_length (hidden_size)", hidden, 1, kWidthMax},
+                          {"block_count (num_hidden_layers)", layers, 1, limits::kLayersMax},
+                          {"nextn_predict_layers", mtp_layers, 0, 8},
+                          {"attention.head_count (num_attention_heads)", heads, 1, 4096},
+                          {"feed_forward_length (intermediate_size)", inner, 1, kWidthMax},
+                          {"context_length (max_position_embeddings)", context, 1, 1 << 24},
+                          {"rope.dimension_count (qk_rope_head_dim)", rope.dims, 2, 4096},
+                          {"rope.dimension_count, remainder by 2", rope.dims % 2, 0, 0}}));
   if (!(norm_eps >= 0.0f && norm_eps < 1.0f)) {
-    return fail(Code::kCorrupt,
-                path + ": norm epsilon: found " + std::to_string(norm_eps) + ", expected 0 to 1");
+    return fail(Code::kCorrupt, path + ": attention.layer_norm_rms_epsilon (rms_norm_eps): found " +
+                                    std::to_string(norm_eps) + ", expected 0 to 1");
   }
-  if (!std::isfinite(attention_scale) || !std::isfinite(rope.magnitude)) {
-    return fail(Code::kCorrupt, path + ": rope scaling: found a factor that is not finite");
-  }
+  HADAL_TRY_VOID(validate_rope(path, *this));
   if (mla) {
-    HADAL_TRY_VOID(check_bounds(path, {{"q_lora_rank", latent.q_rank, 0, kWidthMax},
-                                       {"kv_lora_rank", latent.kv_rank, 1, 1 << 16},
-                                       {"key length without rope", latent.nope_dim, 1, 4096},
-                                       {"value length", latent.v_dim, 1, 4096}}));
+    HADAL_TRY_VOID(check_bounds(
+        path, {{"attention.q_lora_rank", latent.q_rank, 0, kWidthMax},
+               {"attention.kv_lora_rank", latent.kv_rank, 1, 1 << 16},
+               {"attention.key_length without rope (qk_nope_head_dim)", latent.nope_dim, 1, 4096},
+               {"attention.value_length (v_head_dim)", latent.v_dim, 1, 4096}}));
   } else {
+    HADAL_TRY_VOID(check_bounds(
+        path, {{"attention.head_count_kv (num_key_value_heads)", grouped.kv_heads, 1, heads},
+               {"attention.key_length (head_dim)", grouped.head_dim, 2, 4096},
+               {"rope.dimension_count", rope.dims, 2, std::max<int64_t>(grouped.head_dim, 2)}}));
     HADAL_TRY_VOID(
-        check_bounds(path, {{"key and value heads", grouped.kv_heads, 1, heads},
-                            {"heads per key head, remainder", heads % grouped.kv_heads, 0, 0},
-                            {"head size", grouped.head_dim, 2, 4096},
-                            {"rope dimensions", rope.dims, 2, grouped.head_dim}}));
+        check_bounds(path, {{"attention.head_count, remainder by attention.head_count_kv",
+                             heads % grouped.kv_heads, 0, 0}}));
   }
-  if (moe.experts == 0) return {};
-  const kernels::GateConfig& gate = moe.gate;
-  HADAL_TRY_VOID(check_bounds(path, {{"experts", moe.experts, 1, limits::kExpertsMax},
-                                     {"expert groups", gate.groups, 1, moe.experts},
-                                     {"expert feed-forward size", moe.inner, 1, kWidthMax},
-                                     {"shared experts", moe.shared, 0, 64},
-                                     {"leading dense layers", moe.dense_layers, 0, layers}}));
-  const int64_t in_group = moe.experts / gate.groups;
-  return check_bounds(path, {{"experts per group, remainder", moe.experts % gate.groups, 0, 0},
-                             {"expert groups used", gate.groups_used, 1, gate.groups},
-                             {"experts used", gate.experts_used, 1, in_group * gate.groups_used}});
+  return moe.experts == 0 ? Status() : validate_experts(path, *this);
 }
 
 }  // namespace hadal

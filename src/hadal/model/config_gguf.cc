@@ -18,11 +18,17 @@ class Keys {
   Keys(const GgufMeta& meta, std::string prefix) : meta_(meta), prefix_(std::move(prefix) + ".") {}
 
   Result<int32_t> dim(std::string_view key) const { return integer(key, std::nullopt, 1); }
-  Result<int32_t> dim_or(std::string_view key, int64_t fallback) const {
-    return integer(key, fallback, 0);
+  Result<int32_t> dim_or(std::string_view key, int64_t fallback, int64_t minimum = 0) const {
+    return integer(key, fallback, minimum);
   }
   Result<double> real(std::string_view key, std::optional<double> fallback) const {
     return meta_.real(prefix_ + std::string(key), fallback);
+  }
+  // Above 0: what is divided by, or whose logarithm is taken.
+  Result<double> positive(std::string_view key, double fallback) const {
+    HADAL_TRY(const double value, real(key, fallback));
+    if (!(value > 0.0)) return fail(bad(key, std::to_string(value), "above 0"));
+    return value;
   }
   Result<bool> boolean(std::string_view key, bool fallback) const {
     return meta_.boolean(prefix_ + std::string(key), fallback);
@@ -64,9 +70,7 @@ Status read_rope(const Keys& keys, ModelConfig* config) {
   rope.frequencies = rope_frequencies(rope.dims, theta);
   HADAL_TRY(const std::string type, keys.text("rope.scaling.type"));
   if (type.empty() || type == "none") return {};
-  HADAL_TRY(const double factor, keys.real("rope.scaling.factor", 1.0));
-  if (!(factor > 0.0))
-    return fail(keys.bad("rope.scaling.factor", std::to_string(factor), "above 0"));
+  HADAL_TRY(const double factor, keys.positive("rope.scaling.factor", 1.0));
   if (type == "linear") {
     for (float& frequency : rope.frequencies) frequency /= static_cast<float>(factor);
     return {};
@@ -78,9 +82,9 @@ Status read_rope(const Keys& keys, ModelConfig* config) {
   YarnParams yarn;
   yarn.factor = factor;
   HADAL_TRY(yarn.original_context,
-            keys.real("rope.scaling.original_context_length", config->context));
-  HADAL_TRY(yarn.beta_fast, keys.real("rope.scaling.yarn_beta_fast", 32.0));
-  HADAL_TRY(yarn.beta_slow, keys.real("rope.scaling.yarn_beta_slow", 1.0));
+            keys.positive("rope.scaling.original_context_length", config->context));
+  HADAL_TRY(yarn.beta_fast, keys.positive("rope.scaling.yarn_beta_fast", 32.0));
+  HADAL_TRY(yarn.beta_slow, keys.positive("rope.scaling.yarn_beta_slow", 1.0));
   apply_yarn(rope.frequencies, theta, yarn);
   if (config->mla) {
     // The file holds 0.1 * mscale_all_dim. DeepSeek's two mscales cancel in cos and sin and stay,
@@ -89,7 +93,8 @@ Status read_rope(const Keys& keys, ModelConfig* config) {
     const double mscale = yarn_magnitude(factor, 10.0 * log_multiplier);
     config->attention_scale *= static_cast<float>(mscale * mscale);
   } else {
-    rope.magnitude = static_cast<float>(yarn_magnitude(factor, 1.0));
+    HADAL_TRY(const double attention_factor, keys.real("rope.scaling.attn_factor", 1.0));
+    rope.magnitude = static_cast<float>(attention_factor * yarn_magnitude(factor, 1.0));
   }
   return {};
 }
@@ -162,16 +167,18 @@ Status read_moe(const Keys& keys, const TensorFile& tensors, ModelConfig* config
   return {};
 }
 
-Status read_gqa(const Keys& keys, ModelConfig* config) {
+Status read_gqa(const Keys& keys, const TensorFile& tensors, ModelConfig* config) {
   GqaConfig& gqa = config->grouped;
-  HADAL_TRY(gqa.kv_heads, keys.dim_or("attention.head_count_kv", config->heads));
-  HADAL_TRY(gqa.head_dim, keys.dim_or("attention.key_length", config->hidden / config->heads));
+  HADAL_TRY(gqa.kv_heads, keys.dim_or("attention.head_count_kv", config->heads, 1));
+  HADAL_TRY(gqa.head_dim, keys.dim_or("attention.key_length", config->hidden / config->heads, 1));
   HADAL_TRY(const int32_t value, keys.dim_or("attention.value_length", gqa.head_dim));
   if (value != gqa.head_dim) {
     return fail(
         keys.bad("attention.value_length", std::to_string(value), std::to_string(gqa.head_dim)));
   }
-  gqa.qkv_bias = config->architecture == Architecture::kQwen2;
+  // Some fine-tunes in the others' shapes have them as well.
+  gqa.qkv_bias =
+      config->architecture == Architecture::kQwen2 || tensors.find("blk.0.attn_q.bias") != nullptr;
   gqa.qk_norm = config->architecture == Architecture::kQwen3;
   HADAL_TRY(config->rope.dims, keys.dim_or("rope.dimension_count", gqa.head_dim));
   config->rope.style = config->architecture == Architecture::kLlama
@@ -237,7 +244,7 @@ Result<ModelConfig> config_from_gguf(const GgufMeta& meta, const TensorFile& ten
     HADAL_TRY_VOID(read_mla(keys, &config));
     HADAL_TRY_VOID(read_moe(keys, tensors, &config));
   } else {
-    HADAL_TRY_VOID(read_gqa(keys, &config));
+    HADAL_TRY_VOID(read_gqa(keys, tensors, &config));
   }
   HADAL_TRY_VOID(read_rope(keys, &config));
   HADAL_TRY_VOID(apply_rope_factors(tensors, meta.path, &config.rope));

@@ -51,28 +51,48 @@ Status read_moe(const JsonConfig& json, const std::string& path, ModelConfig* co
   HADAL_TRY(moe.inner, dim(json, "moe_intermediate_size"));
   HADAL_TRY(moe.shared, dim(json, "n_shared_experts", 0, 0));
   HADAL_TRY(moe.dense_layers, dim(json, "first_k_dense_replace", 0, 0));
-  HADAL_TRY(const std::string function, json.text("scoring_func", "softmax"));
+  // Folders saved by libraries that know the type leave out what the type implies.
+  HADAL_TRY(const std::string type, json.text("model_type", std::nullopt));
+  const bool v3 = type == "deepseek_v3";
+  HADAL_TRY(const std::string function, json.text("scoring_func", v3 ? "sigmoid" : "softmax"));
   if (function != "softmax" && function != "sigmoid") {
     return fail(Code::kUnsupported,
                 path + ": scoring_func: found \"" + function + "\", expected softmax or sigmoid");
   }
   moe.gate.function =
       function == "sigmoid" ? kernels::GateFunction::kSigmoid : kernels::GateFunction::kSoftmax;
-  HADAL_TRY(moe.gate.normalize, json.boolean("norm_topk_prob", false));
+  HADAL_TRY(moe.gate.normalize, json.boolean("norm_topk_prob", v3));
   HADAL_TRY(const double scale, json.real("routed_scaling_factor", 1.0));
   moe.gate.scale = static_cast<float>(scale);
-  HADAL_TRY(const std::string method, json.text("topk_method", "greedy"));
+  HADAL_TRY(const int32_t frequency, dim(json, "moe_layer_freq", 1));
+  if (frequency != 1) {
+    return fail(Code::kUnsupported,
+                path + ": moe_layer_freq: found " + std::to_string(frequency) + ", expected 1");
+  }
+  HADAL_TRY(const std::string method, json.text("topk_method", v3 ? "noaux_tc" : "greedy"));
   if (method == "group_limited_greedy" || method == "noaux_tc") {
     HADAL_TRY(moe.gate.groups, dim(json, "n_group", 1));
     HADAL_TRY(moe.gate.groups_used, dim(json, "topk_group", moe.gate.groups));
-  } else if (method != "greedy") {
+  } else if (method != "greedy" && method != "gready") {  // so spelled in DeepSeek's own default
     return fail(Code::kUnsupported, path + ": topk_method: found \"" + method +
                                         "\", expected greedy, group_limited_greedy or noaux_tc");
   }
   return {};
 }
 
-Status read_gqa(const JsonConfig& json, ModelConfig* config) {
+// What a grouped-query model may ask for and forward() does not do: better no answer than another
+// model's. Qwen2 has its biases whatever the file says of them.
+Status refuse_variants(const JsonConfig& json, const std::string& path, bool qwen2) {
+  for (const char* key : {"attention_bias", "mlp_bias", "use_sliding_window"}) {
+    HADAL_TRY(const bool wanted, json.boolean(key, false));
+    if (!wanted || (qwen2 && std::string_view(key) == "attention_bias")) continue;
+    return fail(Code::kUnsupported, path + ": " + key + ": found true, expected false");
+  }
+  return {};
+}
+
+Status read_gqa(const JsonConfig& json, const std::string& path, ModelConfig* config) {
+  HADAL_TRY_VOID(refuse_variants(json, path, config->architecture == Architecture::kQwen2));
   GqaConfig& gqa = config->grouped;
   HADAL_TRY(gqa.kv_heads, dim(json, "num_key_value_heads", config->heads));
   HADAL_TRY(gqa.head_dim, dim(json, "head_dim", config->hidden / config->heads));
@@ -84,58 +104,97 @@ Status read_gqa(const JsonConfig& json, ModelConfig* config) {
   return {};
 }
 
-Status read_yarn(const JsonConfig& json, double theta, ModelConfig* config) {
-  YarnParams yarn;
-  HADAL_TRY(yarn.factor, json.real("rope_scaling.factor", std::nullopt));
-  HADAL_TRY(yarn.original_context,
-            json.real("rope_scaling.original_max_position_embeddings", config->context));
-  HADAL_TRY(yarn.beta_fast, json.real("rope_scaling.beta_fast", 32.0));
-  HADAL_TRY(yarn.beta_slow, json.real("rope_scaling.beta_slow", 1.0));
-  apply_yarn(config->rope.frequencies, theta, yarn);
-  const bool two_mscales =
-      json.has("rope_scaling.mscale") && json.has("rope_scaling.mscale_all_dim");
-  if (!two_mscales) {
-    config->rope.magnitude = static_cast<float>(yarn_magnitude(yarn.factor, 1.0));
-    return {};
+// The keys of `section`: "rope_scaling", or "rope_parameters" as folders since 2025 say.
+class RopeKeys {
+ public:
+  RopeKeys(const JsonConfig& json, std::string path, std::string section)
+      : json_(json), path_(std::move(path)), section_(std::move(section)) {}
+
+  bool has(std::string_view key) const { return json_.has(name(key)); }
+  Result<double> real(std::string_view key, std::optional<double> fallback) const {
+    return json_.real(name(key), fallback);
   }
-  HADAL_TRY(const double mscale, json.real("rope_scaling.mscale", 1.0));
-  HADAL_TRY(const double all_dim, json.real("rope_scaling.mscale_all_dim", 1.0));
+  Result<std::string> text(std::string_view key) const {
+    return json_.text(name(key), std::nullopt);
+  }
+  // Above 0: what is divided by, or whose logarithm is taken.
+  Result<double> positive(std::string_view key, std::optional<double> fallback) const {
+    HADAL_TRY(const double value, json_.real(name(key), fallback));
+    if (!(value > 0.0)) return fail(bad(key, value, "above 0"));
+    return value;
+  }
+  Error bad(std::string_view key, double found, const std::string& expected) const {
+    return {Code::kCorrupt, path_ + ": " + name(key) + ": found " + std::to_string(found) +
+                                ", expected " + expected};
+  }
+  std::string name(std::string_view key) const { return section_ + "." + std::string(key); }
+
+ private:
+  const JsonConfig& json_;
+  std::string path_, section_;
+};
+
+Status read_yarn(const RopeKeys& keys, double theta, ModelConfig* config) {
+  YarnParams yarn;
+  HADAL_TRY(yarn.factor, keys.positive("factor", std::nullopt));
+  HADAL_TRY(yarn.original_context,
+            keys.positive("original_max_position_embeddings", config->context));
+  HADAL_TRY(yarn.beta_fast, keys.positive("beta_fast", 32.0));
+  HADAL_TRY(yarn.beta_slow, keys.positive("beta_slow", 1.0));
+  apply_yarn(config->rope.frequencies, theta, yarn);
+  HADAL_TRY(const double mscale, keys.real("mscale", 1.0));
+  HADAL_TRY(const double all_dim, keys.real("mscale_all_dim", 0.0));
+  // DeepSeek's code squares the second on the scores; the others' know the ratio alone, and take it
+  // when both are given.
+  const bool ratio = config->mla || (keys.has("mscale") && keys.has("mscale_all_dim"));
   const double on_scores = yarn_magnitude(yarn.factor, all_dim);
-  config->rope.magnitude = static_cast<float>(yarn_magnitude(yarn.factor, mscale) / on_scores);
-  config->attention_scale *= static_cast<float>(on_scores * on_scores);
+  double magnitude =
+      ratio ? yarn_magnitude(yarn.factor, mscale) / on_scores : yarn_magnitude(yarn.factor, 1.0);
+  if (!config->mla) {
+    HADAL_TRY(magnitude, keys.real("attention_factor", magnitude));
+  }
+  config->rope.magnitude = static_cast<float>(magnitude);
+  if (config->mla) config->attention_scale *= static_cast<float>(on_scores * on_scores);
+  return {};
+}
+
+Status read_llama3(const RopeKeys& keys, std::span<float> frequencies) {
+  Llama3RopeParams llama;
+  HADAL_TRY(llama.factor, keys.positive("factor", std::nullopt));
+  HADAL_TRY(llama.low_frequency_factor, keys.positive("low_freq_factor", 1.0));
+  HADAL_TRY(llama.high_frequency_factor, keys.positive("high_freq_factor", 4.0));
+  if (llama.high_frequency_factor <= llama.low_frequency_factor) {
+    return fail(keys.bad("high_freq_factor", llama.high_frequency_factor,
+                         "above low_freq_factor, " + std::to_string(llama.low_frequency_factor)));
+  }
+  HADAL_TRY(llama.original_context, keys.positive("original_max_position_embeddings", 8192.0));
+  apply_llama3(frequencies, llama);
   return {};
 }
 
 Status read_rope(const JsonConfig& json, const std::string& path, ModelConfig* config) {
-  HADAL_TRY(const double theta, json.real("rope_theta", 10000.0));
+  const char* section = json.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const RopeKeys keys(json, path, section);
+  HADAL_TRY(const double inner_theta, keys.real("rope_theta", 10000.0));
+  HADAL_TRY(const double theta, json.real("rope_theta", inner_theta));
   if (!(theta > 1.0)) {
     return fail(Code::kCorrupt,
                 path + ": rope_theta: found " + std::to_string(theta) + ", expected above 1");
   }
   std::vector<float>& frequencies = config->rope.frequencies;
   frequencies = rope_frequencies(config->rope.dims, theta);
-  if (!json.has("rope_scaling")) return {};
-  const char* key =
-      json.has("rope_scaling.rope_type") ? "rope_scaling.rope_type" : "rope_scaling.type";
-  HADAL_TRY(const std::string type, json.text(key, std::nullopt));
+  if (!json.has(section)) return {};
+  const char* key = keys.has("rope_type") ? "rope_type" : "type";
+  HADAL_TRY(const std::string type, keys.text(key));
   if (type == "default") return {};
-  if (type == "yarn") return read_yarn(json, theta, config);
+  if (type == "yarn") return read_yarn(keys, theta, config);
+  if (type == "llama3") return read_llama3(keys, frequencies);
   if (type == "linear") {
-    HADAL_TRY(const double factor, json.real("rope_scaling.factor", std::nullopt));
+    HADAL_TRY(const double factor, keys.positive("factor", std::nullopt));
     for (float& frequency : frequencies) frequency /= static_cast<float>(factor);
     return {};
   }
-  if (type == "llama3") {
-    Llama3RopeParams llama;
-    HADAL_TRY(llama.factor, json.real("rope_scaling.factor", std::nullopt));
-    HADAL_TRY(llama.low_frequency_factor, json.real("rope_scaling.low_freq_factor", 1.0));
-    HADAL_TRY(llama.high_frequency_factor, json.real("rope_scaling.high_freq_factor", 4.0));
-    HADAL_TRY(llama.original_context,
-              json.real("rope_scaling.original_max_position_embeddings", 8192.0));
-    apply_llama3(frequencies, llama);
-    return {};
-  }
-  return fail(Code::kUnsupported, path + ": " + key + ": found \"" + type +
+  return fail(Code::kUnsupported, path + ": " + keys.name(key) + ": found \"" + type +
                                       "\", expected default, linear, yarn or llama3");
 }
 
@@ -155,8 +214,9 @@ Result<ModelConfig> config_from_hf(const HfModel& model) {
   HADAL_TRY(config.context, dim(json, "max_position_embeddings", 2048));
   HADAL_TRY(const double eps, json.real("rms_norm_eps", 1e-6));
   config.norm_eps = static_cast<float>(eps);
-  HADAL_TRY(config.tied_embeddings, json.boolean("tie_word_embeddings", false));
-  if (model.tensors.find("lm_head.weight") == nullptr) config.tied_embeddings = true;
+  // Said, it counts: a head that is missing then is an error, not a reason to use the embedding.
+  const bool headless = model.tensors.find("lm_head.weight") == nullptr;
+  HADAL_TRY(config.tied_embeddings, json.boolean("tie_word_embeddings", headless));
   if (config.architecture == Architecture::kDeepseek2) {
     HADAL_TRY(config.mtp_layers, dim(json, "num_nextn_predict_layers", 0, 0));
     const std::string last = "model.layers." + std::to_string(config.layers) + ".eh_proj.weight";
@@ -164,7 +224,7 @@ Result<ModelConfig> config_from_hf(const HfModel& model) {
     HADAL_TRY_VOID(read_mla(json, &config));
     HADAL_TRY_VOID(read_moe(json, path, &config));
   } else {
-    HADAL_TRY_VOID(read_gqa(json, &config));
+    HADAL_TRY_VOID(read_gqa(json, path, &config));
   }
   HADAL_TRY_VOID(read_rope(json, path, &config));
   HADAL_TRY_VOID(config.validate(path));

@@ -5,6 +5,7 @@
 #include "hadal/model/layer.h"
 #include "hadal/model/model.h"
 #include "hadal/model/rope.h"
+#include "hadal/model/weight_names.h"
 
 namespace hadal {
 namespace {
@@ -60,7 +61,18 @@ class Transformer final : public Model {
   Activations act_;
 };
 
+Status refuse_unknown_biases(const ModelFiles& files) {
+  for (const TensorRecord& tensor : files.tensors().tensors()) {
+    if (!tensor.name.ends_with(".bias") || is_known_bias(tensor.name)) continue;
+    return fail(Code::kUnsupported, files.path + ": " + tensor.name +
+                                        ": found a bias, expected none: the architecture has no "
+                                        "such parameter");
+  }
+  return {};
+}
+
 Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
+  HADAL_TRY_VOID(refuse_unknown_biases(files));
   const WeightSource source(files, options.quantize, options.pool);
   const uint64_t total = files.tensors().total_bytes();
   uint64_t done = 0;

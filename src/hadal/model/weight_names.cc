@@ -1,5 +1,6 @@
 #include "hadal/model/weight_names.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -71,6 +72,13 @@ std::string hf_tensor_name(std::string_view gguf_name, std::optional<int32_t> ex
     return name.replace(at + 1, 1, std::to_string(*expert));
   }
   return "";
+}
+
+bool is_known_bias(std::string_view stored_name) {
+  return std::ranges::any_of(kLayer, [stored_name](const Pair& pair) {
+    return pair.first.ends_with("bias") && (stored_name.ends_with("." + std::string(pair.first)) ||
+                                            stored_name.ends_with("." + std::string(pair.second)));
+  });
 }
 
 }  // namespace hadal

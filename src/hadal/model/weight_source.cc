@@ -31,6 +31,11 @@ bool has_shape(const TensorRecord& tensor, const MatrixShape& shape) {
   return found == want;
 }
 
+bool is_scale_type(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
+         dtype == DType::kF8E8M0;
+}
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The type a matrix gets when the user asked for `wanted`: what its row length allows. The head
@@ -102,6 +107,11 @@ Result<std::vector<float>> WeightSource::fp8_scales(const TensorRecord& tensor,
     return fail(Code::kCorrupt, files_.path + ": " + scale->name + ": found shape " +
                                     shape_text(scale->shape) + ", expected " + expected_text(want) +
                                     " (one scale per 128x128 block)");
+  }
+  if (!is_scale_type(scale->dtype)) {
+    return fail(Code::kUnsupported, files_.path + ": " + scale->name + ": found type " +
+                                        std::string(dtype_name(scale->dtype)) +
+                                        ", expected f32, f16, bf16 or f8_e8m0");
   }
   std::vector<float> values(static_cast<size_t>(want.rows * want.cols));
   dequantize(scale->dtype, scale->data.data(), values.data(), values.size());
