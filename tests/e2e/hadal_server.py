@@ -76,10 +76,12 @@ class Server:
     def wait_exit(self, seconds=60):
         return self.process.wait(seconds)
 
-    def request(self, method, path, body=None, headers=None, timeout=120):
+    timeout = 120  # seconds without a byte, of every request
+
+    def request(self, method, path, body=None, headers=None):
         if body is not None and not isinstance(body, (bytes, str)):
             body = json.dumps(body)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json",
                                                     **(headers or {})})
@@ -94,7 +96,7 @@ class Server:
         return self.request("POST", path, body, headers)
 
     def stream(self, path, body, headers=None):
-        return Stream(self.port, path, body, headers)
+        return Stream(self.port, path, body, headers, self.timeout)
 
     def metric(self, name):
         """The sum of a metric's series."""
@@ -136,9 +138,9 @@ class Answer:
 class Stream:
     """Server-sent events, one by one, over a socket that can be closed at any moment."""
 
-    def __init__(self, port, path, body, headers=None):
+    def __init__(self, port, path, body, headers, timeout):
         body = json.dumps({**body, "stream": True}).encode()
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         extra = "".join(f"{k}: {v}\r\n" for k, v in (headers or {}).items())
         self.socket.sendall(f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n"
                             f"{extra}\r\n".encode() + body)
