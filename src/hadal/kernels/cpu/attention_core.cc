@@ -11,7 +11,8 @@ namespace {
 
 // Tiles that share each conversion of a span of keys: at DeepSeek's 576 + 512 floats a query, as
 // many as fit the second-level cache.
-constexpr int kTilesMax = 8;
+constexpr int32_t kTilesMax = 8;
+constexpr int64_t kTileScores = int64_t{kSpanTokens} * kTileLanes;
 constexpr int64_t kLineBytes = 64;
 // Groups of at most so many heads fill a vector too badly at one row: their scores are computed
 // along the width of a key. Depends on the model alone, since the two ways round differently.
@@ -19,16 +20,27 @@ constexpr int kHeadsByRowsMax = 8;
 // Memory for chunks that are computed apart and merged afterwards.
 constexpr int64_t kPartialFloatsMax = int64_t{16} << 20;
 
-// Queries [first, first + count) of one group of one segment, counted [row][head].
+// Queries [first, first + count) of a segment, counted [row][head], of each of some groups. Tiles
+// are counted [group][tile].
 struct Task {
   const Segment* segment;
-  int32_t group;
+  int32_t group, groups;
   int64_t first, count;
 
-  int tiles() const { return static_cast<int>((count + kTileLanes - 1) / kTileLanes); }
+  int group_tiles() const { return static_cast<int>((count + kTileLanes - 1) / kTileLanes); }
+  int tiles() const { return groups * group_tiles(); }
+  int32_t group_of(int tile) const { return group + tile / group_tiles(); }
+  // Of the segment: the query in lane 0.
+  int64_t first_query(int tile) const { return first + int64_t{tile % group_tiles()} * kTileLanes; }
   int lanes(int tile) const {
-    return static_cast<int>(std::min<int64_t>(kTileLanes, count - int64_t{tile} * kTileLanes));
+    return static_cast<int>(std::min<int64_t>(kTileLanes, first + count - first_query(tile)));
   }
+};
+
+// Cache rows of the next span, to be called from memory while this span is worked on.
+struct Ahead {
+  const std::byte* rows[kSpanTokens];
+  int64_t count = 0;
 };
 
 // What one chunk of positions, or all up to one, gave the tiles of a task.
@@ -88,15 +100,21 @@ class Attention {
 
   void make_tasks() {
     int64_t tiles = 0;
-    each_segment([&](const Segment&, int64_t first, int64_t end) {
-      tiles += (end - first + kTileLanes - 1) / kTileLanes * args_.groups;
-    });
-    const int64_t share = tiles / (4 * context_.pool.threads());
-    const int64_t size = std::clamp<int64_t>(share, 1, kTilesMax) * kTileLanes;
+    int64_t pieces = 0;  // that threads could take if groups were not shared out
     each_segment([&](const Segment& segment, int64_t first, int64_t end) {
-      for (int32_t group = 0; group < args_.groups; ++group) {
+      tiles += (end - first + kTileLanes - 1) / kTileLanes * args_.groups;
+      pieces += (segment.position + segment.rows + kChunkTokens - 1) / kChunkTokens;
+    });
+    const int64_t wanted = 4 * context_.pool.threads();
+    const int64_t size = std::clamp<int64_t>(tiles / wanted, 1, kTilesMax) * kTileLanes;
+    each_segment([&](const Segment& segment, int64_t first, int64_t end) {
+      // A few rows read the cache once: for all groups together, whole cache rows pass in order.
+      const bool whole_rows = end - first <= kTileLanes && pieces >= wanted;
+      const int32_t groups = whole_rows ? std::min(args_.groups, kTilesMax) : 1;
+      for (int32_t group = 0; group < args_.groups; group += groups) {
         for (int64_t i = first; i < end; i += size) {
-          tasks_.push_back({&segment, group, i, std::min(size, end - i)});
+          tasks_.push_back({&segment, group, std::min(groups, args_.groups - group), i,
+                            std::min(size, end - i)});
         }
       }
     });
@@ -158,12 +176,11 @@ class Attention {
     finish(task, total);
   }
 
-  // Row and head of the batch for a query of the task.
-  int64_t row(const Task& task, int64_t query) const {
-    return task.segment->first_row + query / args_.heads;
-  }
-  int64_t head(const Task& task, int64_t query) const {
-    return int64_t{task.group} * args_.heads + query % args_.heads;
+  // The row and head of the batch that a lane stands for.
+  float* lane_row(const HeadRows& rows, const Task& task, int tile, int lane) const {
+    const int64_t query = task.first_query(tile) + lane;
+    return rows.at(task.segment->first_row + query / args_.heads,
+                   int64_t{task.group_of(tile)} * args_.heads + query % args_.heads);
   }
 
   int64_t tile_floats() const {
@@ -177,9 +194,8 @@ class Attention {
       const float* heads[kTileLanes] = {};
       const float* tails[kTileLanes] = {};
       for (int lane = 0; lane < task.lanes(tile); ++lane) {
-        const int64_t query = task.first + int64_t{tile} * kTileLanes + lane;
-        heads[lane] = args_.query.at(row(task, query), head(task, query));
-        tails[lane] = args_.query_tail.at(row(task, query), head(task, query));
+        heads[lane] = lane_row(args_.query, task, tile, lane);
+        tails[lane] = lane_row(args_.query_tail, task, tile, lane);
       }
       float* target = queries + tile * tile_floats();
       if (by_rows_) {
@@ -202,39 +218,44 @@ class Attention {
     }
   }
 
-  // Calls visit(first byte, stride, rows) for every run of positions in [begin, end) that lie in
-  // one page; a row is the group's part of a cache row.
+  // Calls visit(cache row) for positions [begin, end); the page is looked up once a page.
   template <class Visit>
-  static void each_run(const Task& task, const CacheColumns& columns, int64_t begin, int64_t end,
+  static void each_row(const Task& task, const CachePages& pages, int64_t begin, int64_t end,
                        Visit visit) {
-    const CachePages& pages = *columns.pages;
-    const auto stride = static_cast<int64_t>(row_bytes(pages.dtype, pages.width));
-    const auto offset =
-        static_cast<int64_t>(row_bytes(pages.dtype, uint64_t(task.group * columns.width)));
+    const uint64_t stride = row_bytes(pages.dtype, static_cast<uint64_t>(pages.width));
     while (begin < end) {
-      const int64_t rows = std::min(end - begin, pages.page_tokens - begin % pages.page_tokens);
-      visit(cache_row(pages, *task.segment, begin) + offset, stride, rows);
-      begin += rows;
+      const std::byte* row = cache_row(pages, *task.segment, begin);
+      const int64_t page_end = begin + pages.page_tokens - begin % pages.page_tokens;
+      for (; begin < std::min(end, page_end); ++begin, row += stride) visit(row);
     }
   }
 
-  // Rows [begin, end) of the segment in f32, while the rows of the next span are called from
-  // memory: a group's part of a row is too short for the processor to foresee the next.
-  void load_rows(const Task& task, const CacheColumns& columns, int64_t begin, int64_t end,
-                 float* target) const {
+  Ahead look_ahead(const Task& task, const CacheColumns& columns, int64_t begin) const {
+    Ahead ahead;
+    if (columns.pages == nullptr) return ahead;
+    const int64_t end = std::min(begin + kSpanTokens, visible(task));
+    each_row(task, *columns.pages, begin, end,
+             [&](const std::byte* row) { ahead.rows[ahead.count++] = row; });
+    return ahead;
+  }
+
+  // The part of rows [begin, end) that belongs to the task's group number `group`, in f32.
+  // Meanwhile the rows of the next span are called from memory, front to back over all groups of
+  // the task: a group's part of a row is too short for the processor to foresee the next.
+  void load_rows(const Task& task, int32_t group, const CacheColumns& columns, int64_t begin,
+                 int64_t end, const Ahead& ahead, float* target) const {
     const DType dtype = columns.pages->dtype;
-    const auto bytes = static_cast<int64_t>(row_bytes(dtype, uint64_t(columns.width)));
-    const int64_t ahead_end = std::min(end + kSpanTokens, visible(task));
-    each_run(task, columns, begin + kSpanTokens, ahead_end,
-             [&](const std::byte* row, int64_t stride, int64_t rows) {
-               for (; rows > 0; --rows, row += stride) {
-                 for (int64_t b = 0; b < bytes; b += kLineBytes) __builtin_prefetch(row + b);
-               }
-             });
-    each_run(task, columns, begin, end, [&](const std::byte* row, int64_t stride, int64_t rows) {
-      for (; rows > 0; --rows, row += stride, target += padded_width(columns.width)) {
-        kernels_.load_row(dtype, row, columns.width, target);
+    const auto bytes = static_cast<int64_t>(row_bytes(dtype, static_cast<uint64_t>(columns.width)));
+    int64_t part = int64_t{group} * kSpanTokens;
+    each_row(task, *columns.pages, begin, end, [&](const std::byte* row) {
+      if (part / task.groups < ahead.count) {
+        const std::byte* next =
+            ahead.rows[part / task.groups] + (task.group + part % task.groups) * bytes;
+        for (int64_t b = 0; b < bytes; b += kLineBytes) __builtin_prefetch(next + b);
       }
+      ++part;
+      kernels_.load_row(dtype, row + (task.group + group) * bytes, columns.width, target);
+      target += padded_width(columns.width);
     });
   }
 
@@ -249,7 +270,7 @@ class Attention {
     const bool apart = args_.values.pages != nullptr;
     auto* keys = scratch.take<float>(kSpanTokens * key_stride);
     auto* values = apart ? scratch.take<float>(kSpanTokens * value_stride) : keys;
-    auto* scores = scratch.take<float>(int64_t{tiles} * kSpanTokens * kTileLanes);
+    auto* scores = scratch.take<float>(task.group_tiles() * kTileScores);
     // The last span may be short, and whole blocks of tokens are scored.
     std::fill_n(keys, kSpanTokens * key_stride, 0.0f);
     std::fill_n(result.contexts, context_floats(tiles), 0.0f);
@@ -260,25 +281,33 @@ class Attention {
     const int64_t end = std::min((index + 1) * kChunkTokens, visible(task));
     for (int64_t begin = index * kChunkTokens; begin < end; begin += kSpanTokens) {
       const int64_t span_end = std::min(end, begin + kSpanTokens);
-      load_rows(task, args_.keys, begin, span_end, keys);
-      if (apart) load_rows(task, args_.values, begin, span_end, values);
-      score(task, queries, keys, static_cast<int>(span_end - begin), scores);
-      for (int tile = 0; tile < tiles; ++tile) {
-        advance(task, tile, begin, scores + int64_t{tile} * kSpanTokens * kTileLanes, values,
-                apart ? value_stride : key_stride, result);
+      const Ahead keys_ahead = look_ahead(task, args_.keys, begin + kSpanTokens);
+      const Ahead values_ahead = look_ahead(task, args_.values, begin + kSpanTokens);
+      for (int32_t group = 0; group < task.groups; ++group) {
+        load_rows(task, group, args_.keys, begin, span_end, keys_ahead, keys);
+        if (apart) load_rows(task, group, args_.values, begin, span_end, values_ahead, values);
+        const int first = group * task.group_tiles();
+        score(task, queries + first * tile_floats(), keys, static_cast<int>(span_end - begin),
+              scores);
+        for (int tile = 0; tile < task.group_tiles(); ++tile) {
+          advance(task, first + tile, begin, scores + tile * kTileScores, values,
+                  apart ? value_stride : key_stride, result);
+        }
       }
     }
   }
 
+  // The tiles of one group.
   void score(const Task& task, const float* queries, const float* keys, int tokens,
              float* scores) const {
     const int64_t stride = padded_width(args_.keys.width);
     if (!by_rows_) {
-      return kernels_.score(queries, task.tiles(), args_.keys.width, keys, stride, tokens, scores);
+      return kernels_.score(queries, task.group_tiles(), args_.keys.width, keys, stride, tokens,
+                            scores);
     }
-    for (int tile = 0; tile < task.tiles(); ++tile) {
+    for (int tile = 0; tile < task.group_tiles(); ++tile) {
       kernels_.score_rows(queries + tile * tile_floats(), task.lanes(tile), stride, keys, tokens,
-                          scores + int64_t{tile} * kSpanTokens * kTileLanes);
+                          scores + tile * kTileScores);
     }
   }
 
@@ -290,7 +319,7 @@ class Attention {
     const int lanes = task.lanes(tile);
     int64_t tokens = 0;
     for (int lane = 0; lane < lanes; ++lane) {
-      const int64_t last = position(task, task.first + int64_t{tile} * kTileLanes + lane);
+      const int64_t last = position(task, task.first_query(tile) + lane);
       const int64_t seen = std::clamp<int64_t>(last + 1 - begin, 0, kSpanTokens);
       visible[lane] = static_cast<float>(seen);
       tokens = std::max(tokens, seen);
@@ -313,8 +342,7 @@ class Attention {
     for (int tile = 0; tile < task.tiles(); ++tile) {
       float* rows[kTileLanes] = {};
       for (int lane = 0; lane < task.lanes(tile); ++lane) {
-        const int64_t query = task.first + int64_t{tile} * kTileLanes + lane;
-        rows[lane] = args_.out.at(row(task, query), head(task, query));
+        rows[lane] = lane_row(args_.out, task, tile, lane);
       }
       kernels_.finish(total.states[tile], total.contexts + context_floats(tile), task.lanes(tile),
                       args_.values.width, rows);
