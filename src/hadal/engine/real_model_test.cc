@@ -55,7 +55,7 @@ TEST_P(RealModel, ACrowdChangesNoBit) {
   if (!backend) GTEST_SKIP() << backend.error().what;
   backend_ = std::move(*backend);
 
-  const std::vector<Job> jobs = testing::make_jobs(11, 32);
+  const std::vector<Job> jobs = testing::make_jobs(11, 20);
   EngineOptions roomy;
   roomy.context = 256;
   roomy.sequences_max = 1;
@@ -65,9 +65,9 @@ TEST_P(RealModel, ACrowdChangesNoBit) {
     const auto engine = make_engine(roomy);
     alone = testing::run_alone(jobs, *engine);
     const KvLayout layout = engine->config().kv_layout(roomy.kv_dtype, roomy.block_tokens);
-    tight.kv_bytes = 14 * layout.block_bytes();
+    tight.kv_bytes = 12 * layout.block_bytes();
   }
-  tight.sequences_max = 32;
+  tight.sequences_max = 20;
   tight.step_rows_max = 48;
   tight.prefill_rows_with_decode = 5;
   const auto engine = make_engine(tight);
