@@ -87,7 +87,8 @@ class Engine {
  public:
   // Takes the model; everything that is passed by reference must outlive the engine. kInvalidInput:
   // an option out of range. kExhausted: the cache cannot hold what the options ask for; says both
-  // numbers.
+  // numbers. kCorrupt: the tokenizer has more tokens than the model has embedding rows (fewer is
+  // common, rows are padded; those are never sampled).
   static Result<std::unique_ptr<Engine>> make(std::unique_ptr<Model> model,
                                               const Tokenizer& tokenizer, kernels::Backend& backend,
                                               const EngineOptions& options, EngineMetrics& metrics,

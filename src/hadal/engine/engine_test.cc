@@ -202,6 +202,22 @@ TEST(Engine, RefusesOptionsThatDoNotFit) {
   EXPECT_THAT(refusal(options), HasSubstr("block_tokens"));
 }
 
+TEST(Engine, RefusesATokenizerOfAnotherModel) {
+  const Tokenizer tokenizer = testing::fake_tokenizer();
+  const auto backend = kernels::make_reference_backend();
+  EngineMetrics metrics("fake");
+  const SystemClock clock;
+  FakeModel::Options model;
+  for (const int32_t extra : {-1, 0, 100}) {
+    model.vocabulary = tokenizer.vocabulary_size() + extra;
+    const auto engine = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend,
+                                     fake_engine_options(), metrics, clock, {});
+    EXPECT_EQ(engine.has_value(), extra >= 0) << extra;
+    const std::string what = engine ? "" : engine.error().what;
+    EXPECT_THAT(what, HasSubstr(extra >= 0 ? "" : "not of one model"));
+  }
+}
+
 TEST(Engine, TheQueueIsBoundedAndCancelFreesIt) {
   Gate gate;
   EngineOptions options = fake_engine_options();

@@ -16,6 +16,12 @@ Result<std::unique_ptr<Engine>> Engine::make(std::unique_ptr<Model> model,
                                              const EngineOptions& options, EngineMetrics& metrics,
                                              const Clock& clock, LogSink log) {
   HADAL_CHECK(model != nullptr);
+  if (tokenizer.vocabulary_size() > model->config().vocabulary) {
+    return fail(Code::kCorrupt,
+                fmt::format("the tokenizer has {} tokens, the model's embedding {} rows: they are "
+                            "not of one model",
+                            tokenizer.vocabulary_size(), model->config().vocabulary));
+  }
   const KvLayout layout = model->config().kv_layout(options.kv_dtype, options.block_tokens);
   HADAL_TRY(const EngineSize size, size_engine(options, model->config().context,
                                                layout.block_bytes(), memory_info().available));
@@ -36,7 +42,7 @@ Result<std::unique_ptr<Engine>> Engine::make(std::unique_ptr<Model> model,
 
 LocalEngine::LocalEngine(Parts parts)
     : parts_(std::move(parts)),
-      vocabulary_(std::min(parts_.model->config().vocabulary, parts_.tokenizer.vocabulary_size())),
+      vocabulary_(parts_.tokenizer.vocabulary_size()),
       seeds_(parts_.options.random_seed),
       pool_({.blocks = parts_.size.blocks, .block_tokens = parts_.options.block_tokens}),
       scheduler_(
