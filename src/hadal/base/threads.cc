@@ -37,23 +37,79 @@ void wait_changed(const std::atomic<uint32_t>& word, uint32_t old) {
 
 }  // namespace
 
+// One job at a time: pieces of [0, count) from a shared counter. A worker joins while the gate is
+// open; the caller closes it when no piece is left and waits only for those who joined. So a worker
+// that the host has not scheduled yet costs nothing: the others have done its share, which is what
+// keeps a busy machine fast.
 struct ThreadPool::State {
+  static constexpr uint32_t kClosed = 1u << 31;
+
   std::vector<std::thread> workers;
-  std::atomic<uint32_t> generation{0};  // a new one is a new piece of work
-  std::atomic<uint32_t> running{0};     // workers that have not finished this generation
+  std::atomic<uint32_t> generation{0};  // a new one is a new job
+  std::atomic<uint32_t> gate{kClosed};  // kClosed, and how many workers are inside
   std::atomic<bool> stopping{false};
-  std::atomic<bool> busy{false};  // a call of parallel() is under way
-  const std::function<void(int)>* body = nullptr;
+  std::atomic<bool> busy{false};  // a job is under way
+
+  // Written by the caller while nobody is inside. Either `each` is set, or the rest.
+  uint32_t job = 0;  // the generation that it becomes
+  const std::function<void(int)>* each = nullptr;
+  std::atomic<uint32_t> left{0};  // workers that have not run `each` yet
+  const std::function<void(size_t, size_t, int)>* body = nullptr;
+  size_t count = 0, grain = 1;
+  std::atomic<size_t> next{0};
+
+  void do_share(int thread) {
+    if (each == nullptr) return take_pieces(thread);
+    (*each)(thread);
+    if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) left.notify_one();
+  }
+
+  void take_pieces(int thread) {
+    for (size_t begin; (begin = next.fetch_add(grain, std::memory_order_relaxed)) < count;) {
+      (*body)(begin, std::min(count, begin + grain), thread);
+    }
+  }
 
   void work(int thread) {
-    uint32_t seen = 0;
+    uint32_t seen = 0, done = 0;
     for (;;) {
       wait_changed(generation, seen);
       seen = generation.load(std::memory_order_acquire);
       if (stopping.load(std::memory_order_relaxed)) return;
-      (*body)(thread);
-      if (running.fetch_sub(1, std::memory_order_acq_rel) == 1) running.notify_one();
+      const bool open = (gate.fetch_add(1, std::memory_order_acq_rel) & kClosed) == 0;
+      if (open && job != done) {  // late for one job, a worker may find the next one's gate
+        done = job;
+        do_share(thread);
+      }
+      if (gate.fetch_sub(1, std::memory_order_acq_rel) == (kClosed | 1)) gate.notify_one();
     }
+  }
+
+  void begin() {
+    HADAL_CHECK(!busy.exchange(true, std::memory_order_acquire),
+                "parallel() inside parallel(), or from two threads at once");
+    job = generation.load(std::memory_order_relaxed) + 1;
+  }
+
+  // Lets the workers in, does the caller's own share, and returns when nobody is inside.
+  void run() {
+    if (!workers.empty()) {
+      gate.fetch_and(~kClosed, std::memory_order_acq_rel);
+      generation.fetch_add(1, std::memory_order_release);
+      generation.notify_all();
+    }
+    if (each != nullptr) {
+      (*each)(0);
+      for (uint32_t n; (n = left.load(std::memory_order_acquire)) != 0;) wait_changed(left, n);
+    } else {
+      take_pieces(0);
+    }
+    uint32_t inside = gate.fetch_or(kClosed, std::memory_order_acq_rel) | kClosed;
+    while (inside != kClosed) {
+      wait_changed(gate, inside);
+      inside = gate.load(std::memory_order_acquire);
+    }
+    busy.store(false, std::memory_order_release);
   }
 };
 
@@ -73,19 +129,10 @@ int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()
 
 void ThreadPool::parallel(const std::function<void(int)>& body) {
   State& state = *state_;
-  HADAL_CHECK(!state.busy.exchange(true, std::memory_order_acquire),
-              "parallel() inside parallel(), or from two threads at once");
-  state.body = &body;
-  state.running.store(static_cast<uint32_t>(state.workers.size()), std::memory_order_relaxed);
-  if (!state.workers.empty()) {
-    state.generation.fetch_add(1, std::memory_order_release);
-    state.generation.notify_all();
-  }
-  body(0);
-  for (uint32_t left; (left = state.running.load(std::memory_order_acquire)) != 0;) {
-    wait_changed(state.running, left);
-  }
-  state.busy.store(false, std::memory_order_release);
+  state.begin();
+  state.each = &body;
+  state.left.store(static_cast<uint32_t>(state.workers.size()), std::memory_order_relaxed);
+  state.run();
 }
 
 void ThreadPool::parallel_for(size_t count, size_t grain,
@@ -97,12 +144,14 @@ void ThreadPool::parallel_for(size_t count, size_t grain,
     }
     return;
   }
-  std::atomic<size_t> next{0};
-  parallel([&](int thread) {
-    for (size_t begin; (begin = next.fetch_add(grain, std::memory_order_relaxed)) < count;) {
-      body(begin, std::min(count, begin + grain), thread);
-    }
-  });
+  State& state = *state_;
+  state.begin();
+  state.each = nullptr;
+  state.body = &body;
+  state.count = count;
+  state.grain = grain;
+  state.next.store(0, std::memory_order_relaxed);
+  state.run();
 }
 
 int usable_cores() {
