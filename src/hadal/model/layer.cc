@@ -27,6 +27,11 @@ Result<std::vector<float>> WeightLoader::floats(const std::string& name, int64_t
   return source_.floats(name, count);
 }
 
+Result<std::vector<float>> WeightLoader::floats(const std::string& name, int64_t rows,
+                                                int64_t cols) {
+  return source_.floats(name, rows, cols);
+}
+
 Result<FfnPtr> WeightLoader::ffn_block(int32_t layer, const std::string& suffix, int64_t count,
                                        int64_t inner) {
   const int64_t hidden = config_.hidden;
@@ -95,8 +100,8 @@ Result<FfnWeights> WeightLoader::ffn(int32_t layer) {
     HADAL_TRY(w.dense, ffn_block(layer, "", 1, config_.inner));
     return w;
   }
-  HADAL_TRY(w.router, floats(layer_tensor(layer, "ffn_gate_inp.weight"),
-                             static_cast<int64_t>(c.experts) * config_.hidden));
+  HADAL_TRY(w.router,
+            floats(layer_tensor(layer, "ffn_gate_inp.weight"), c.experts, config_.hidden));
   const std::string bias = layer_tensor(layer, "exp_probs_b.bias");
   if (source_.has(bias)) {
     HADAL_TRY(w.router_bias, floats(bias, c.experts));

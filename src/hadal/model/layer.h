@@ -56,6 +56,7 @@ class WeightLoader {
   Result<MatrixPtr> matrix(const std::string& name, int64_t rows, int64_t cols,
                            MatrixRole role = MatrixRole::kBody);
   Result<std::vector<float>> floats(const std::string& name, int64_t count);
+  Result<std::vector<float>> floats(const std::string& name, int64_t rows, int64_t cols);
 
  private:
   Result<MatrixPtr> pack(LoadedMatrix loaded);

@@ -5,7 +5,6 @@
 #include "hadal/model/layer.h"
 #include "hadal/model/model.h"
 #include "hadal/model/rope.h"
-#include "hadal/model/weight_names.h"
 
 namespace hadal {
 namespace {
@@ -61,18 +60,7 @@ class Transformer final : public Model {
   Activations act_;
 };
 
-Status refuse_unknown_biases(const ModelFiles& files) {
-  for (const TensorRecord& tensor : files.tensors().tensors()) {
-    if (!tensor.name.ends_with(".bias") || is_known_bias(tensor.name)) continue;
-    return fail(Code::kUnsupported, files.path + ": " + tensor.name +
-                                        ": found a bias, expected none: the architecture has no "
-                                        "such parameter");
-  }
-  return {};
-}
-
 Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
-  HADAL_TRY_VOID(refuse_unknown_biases(files));
   const WeightSource source(files, options.quantize, options.pool);
   const uint64_t total = files.tensors().total_bytes();
   uint64_t done = 0;
@@ -91,6 +79,7 @@ Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
     HADAL_TRY(head_, loader.matrix("output.weight", config_.vocabulary, config_.hidden,
                                    MatrixRole::kHead));
   }
+  HADAL_TRY_VOID(source.check_all_read(config_));
   if (options.progress) options.progress(total, total);
   return {};
 }

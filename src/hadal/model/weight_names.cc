@@ -1,7 +1,7 @@
 #include "hadal/model/weight_names.h"
 
-#include <algorithm>
 #include <array>
+#include <charconv>
 #include <utility>
 
 namespace hadal {
@@ -74,11 +74,20 @@ std::string hf_tensor_name(std::string_view gguf_name, std::optional<int32_t> ex
   return "";
 }
 
-bool is_known_bias(std::string_view stored_name) {
-  return std::ranges::any_of(kLayer, [stored_name](const Pair& pair) {
-    return pair.first.ends_with("bias") && (stored_name.ends_with("." + std::string(pair.first)) ||
-                                            stored_name.ends_with("." + std::string(pair.second)));
-  });
+std::optional<int32_t> layer_of(std::string_view stored_name) {
+  for (const std::string_view prefix : {"blk.", "model.layers."}) {
+    if (!stored_name.starts_with(prefix)) continue;
+    const std::string_view rest = stored_name.substr(prefix.size());
+    int32_t layer = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
+    if (error == std::errc() && end != rest.data() + rest.size() && *end == '.') return layer;
+  }
+  return std::nullopt;
+}
+
+bool is_redundant(std::string_view stored_name) {
+  return stored_name == "rope_freqs.weight" || stored_name.ends_with(".rotary_emb.inv_freq") ||
+         stored_name.ends_with(".attn_rot_embd.weight");
 }
 
 }  // namespace hadal

@@ -16,8 +16,10 @@ std::string layer_tensor(int32_t layer, std::string_view name);
 std::string hf_tensor_name(std::string_view gguf_name,
                            std::optional<int32_t> expert = std::nullopt);
 
-// Whether `stored_name`, from either kind of file, is a bias that a forward pass adds. Any other
-// bias belongs to a model that only looks like one of ours.
-bool is_known_bias(std::string_view stored_name);
+// The N of "blk.N." and "model.layers.N.".
+std::optional<int32_t> layer_of(std::string_view stored_name);
+
+// Tensors of some writers that no forward pass needs: angles that follow from the configuration.
+bool is_redundant(std::string_view stored_name);
 
 }  // namespace hadal

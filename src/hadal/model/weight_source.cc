@@ -96,6 +96,7 @@ Result<const TensorRecord*> WeightSource::record(const std::string& name) const 
   const TensorRecord* tensor = tensors_.find(name);
   if (tensor == nullptr)
     return fail(Code::kCorrupt, files_.path + ": " + name + ": tensor is missing");
+  read_.insert(tensor);
   return tensor;
 }
 
@@ -212,6 +213,35 @@ Result<std::vector<float>> WeightSource::floats(std::string_view name, int64_t c
   std::vector<float> values(static_cast<size_t>(count));
   dequantize(tensor->dtype, tensor->data.data(), values.data(), values.size());
   return values;
+}
+
+Result<std::vector<float>> WeightSource::floats(std::string_view name, int64_t rows,
+                                                int64_t cols) const {
+  HADAL_TRY(const TensorRecord* tensor, record(stored_name(name)));
+  const MatrixShape want{1, rows, cols};
+  if (!has_shape(*tensor, want)) {
+    return fail(Code::kCorrupt, files_.path + ": " + tensor->name + ": found shape " +
+                                    shape_text(tensor->shape) + ", expected " +
+                                    expected_text(want));
+  }
+  return floats(name, rows * cols);
+}
+
+Status WeightSource::check_all_read(const ModelConfig& config) const {
+  for (const TensorRecord& tensor : tensors_.tensors()) {
+    if (read_.contains(&tensor) || is_redundant(tensor.name)) continue;
+    const int32_t layer = layer_of(tensor.name).value_or(-1);
+    if (layer >= config.layers && layer < config.layers + config.mtp_layers) continue;
+    if (config.tied_embeddings && tensor.name == "lm_head.weight") continue;
+    // Some files hold kv_b joined and split.
+    const bool joined = tensor.name.ends_with(".attn_kv_b.weight");
+    if (joined && has(layer_tensor(layer, "attn_k_b.weight"))) continue;
+    return fail(Code::kUnsupported, files_.path + ": " + tensor.name + ": found a tensor that " +
+                                        std::string(architecture_name(config.architecture)) +
+                                        " with " + std::to_string(config.layers) +
+                                        " layers does not use, expected none");
+  }
+  return {};
 }
 
 Result<WeightSource::MlaUp> WeightSource::mla_up(int32_t layer, int32_t heads,

@@ -3,11 +3,14 @@
 // What may differ between files is settled here: expert stacks in one tensor or one tensor an
 // expert, FP8 with its block scales, kv_b joined or split (the three generations of deepseek2
 // GGUF), and packing to a smaller type while loading.
+//
+// Threads: one at a time.
 #pragma once
 
 #include <cstdint>
 #include <list>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "hadal/base/result.h"
@@ -42,8 +45,9 @@ class WeightSource {
   // kCorrupt: absent, another shape (names tensor, found and expected).
   Result<LoadedMatrix> matrix(std::string_view name, const MatrixShape& shape,
                               MatrixRole role = MatrixRole::kBody) const;
-  // As f32, whatever the file holds.
+  // As f32, whatever the file holds: a vector, or a matrix [rows, cols].
   Result<std::vector<float>> floats(std::string_view name, int64_t count) const;
+  Result<std::vector<float>> floats(std::string_view name, int64_t rows, int64_t cols) const;
 
   // Per head: k_up [rank, nope] and v_up [v_dim, rank], from attn_k_b and attn_v_b where the file
   // has them, else cut out of attn_kv_b (k_up is its transpose and changes type when that was
@@ -52,6 +56,10 @@ class WeightSource {
     LoadedMatrix k_up, v_up;
   };
   Result<MlaUp> mla_up(int32_t layer, int32_t heads, const MlaConfig& mla) const;
+
+  // kUnsupported names a tensor that nothing above asked for: a bias, a norm or a layer more than
+  // the configuration says means another model than the one that would answer. After loading.
+  Status check_all_read(const ModelConfig& config) const;
 
   // The file's pages behind `matrix` are not needed again.
   void release(const LoadedMatrix& matrix) const;
@@ -73,6 +81,7 @@ class WeightSource {
   bool hugging_face_;
   std::optional<DType> quantize_;
   ThreadPool* pool_;
+  mutable std::unordered_set<const TensorRecord*> read_;  // what record() gave out
 };
 
 // target[rows * cols] = one part of `source` as f32, FP8 block scales applied.

@@ -319,6 +319,11 @@ const Damage kDeepseekDamage[] = {
      "found type i32, expected a float or quantised one"},
     {"blk.1.ffn_gate_inp.weight",
      [](auto& t) {
+       reshape(t, {256, 8});
+     },
+     "found shape [256, 8], expected [8, 256]"},
+    {"blk.1.ffn_gate_inp.weight",
+     [](auto& t) {
        reshape(t, {7, 256});
      },
      "found shape [7, 256]"},
@@ -369,17 +374,44 @@ TEST_F(Weights, DamagedExpertsOfAFolderAreNamed) {
               HasSubstr(name + ": found type bf16, expected f32 as the experts before it"));
 }
 
-// A bias that no layer of ours adds means another model.
-TEST_F(Weights, UnknownBiasesAreRefused) {
-  for (const char* name : {"blk.0.attn_output.bias", "blk.1.ffn_up.bias", "output.bias"}) {
+// A tensor that no layer of ours uses means another model.
+TEST_F(Weights, TensorsThatNobodyReadsAreRefused) {
+  const SmallTensor extra{DType::kF32, {256}, std::vector<float>(256, 1.0f)};
+  for (const char* name : {"blk.0.attn_output.bias", "blk.1.ffn_up.bias", "output.bias",
+                           "blk.0.attn_q_norm.weight", "blk.2.attn_norm.weight"}) {
     SmallGguf gguf = small_gguf(Architecture::kQwen2);
-    gguf.tensors[name] = {DType::kF32, {256}, std::vector<float>(256, 1.0f)};
-    EXPECT_THAT(refusal_of(gguf), AllOf(HasSubstr(name), HasSubstr("found a bias")));
+    gguf.tensors[name] = extra;
+    EXPECT_THAT(
+        refusal_of(gguf),
+        HasSubstr(std::string(name) + ": found a tensor that qwen2 with 2 layers does not use"));
   }
   SmallFolder folder = small_folder(small_gguf(Architecture::kQwen2));
-  const std::string name = "model.layers.1.self_attn.o_proj.bias";
-  folder.tensors[name] = {DType::kF32, {256}, std::vector<float>(256, 1.0f)};
-  EXPECT_THAT(refusal_of(folder), HasSubstr(name));
+  folder.tensors["model.layers.1.self_attn.o_proj.bias"] = extra;
+  EXPECT_THAT(refusal_of(folder), HasSubstr("model.layers.1.self_attn.o_proj.bias: found"));
+
+  SmallGguf fewer = small_gguf(Architecture::kDeepseek2);
+  fewer.set("expert_shared_count", int64_t{0});
+  EXPECT_THAT(refusal_of(fewer), HasSubstr("blk.1.ffn_down_shexp.weight: found"));
+  fewer = small_gguf(Architecture::kQwen3);
+  fewer.set("block_count", int64_t{1});
+  EXPECT_THAT(refusal_of(fewer), HasSubstr("qwen3 with 1 layers does not use"));
+}
+
+TEST_F(Weights, RedundantTensorsAreNotMissed) {
+  const SmallTensor extra{DType::kF32, {16}, std::vector<float>(16, 1.0f)};
+  SmallFolder folder = small_folder(small_gguf(Architecture::kLlama));
+  const std::vector<float> expected = logits_of(folder);
+  folder.tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = extra;
+  EXPECT_EQ(logits_of(folder), expected);
+  folder.config["tie_word_embeddings"] = "true";
+  EXPECT_TRUE(load(folder));  // with its lm_head
+
+  SmallFolder mtp = small_folder(small_gguf(Architecture::kDeepseek2));
+  const std::vector<float> without = logits_of(mtp);
+  mtp.config["num_nextn_predict_layers"] = "1";
+  mtp.tensors["model.layers.2.eh_proj.weight"] = extra;
+  mtp.tensors["model.layers.2.input_layernorm.weight"] = extra;
+  EXPECT_EQ(logits_of(mtp), without);
 }
 
 // Weights that are not numbers give logits that are not, and an end: no crash, no endless search
