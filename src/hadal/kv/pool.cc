@@ -76,7 +76,9 @@ void Sequence::release() {
 }
 
 Pool::Pool(const PoolOptions& options)
-    : block_tokens_(options.block_tokens), prefix_cache_(options.prefix_cache) {
+    : block_tokens_(options.block_tokens),
+      prefix_cache_(options.prefix_cache),
+      hash_mask_(options.hash_mask) {
   HADAL_CHECK(options.blocks >= 1 && options.block_tokens >= 1);
   const size_t blocks = static_cast<size_t>(options.blocks);
   nodes_.resize(blocks);
@@ -108,7 +110,7 @@ Pool::Key Pool::make_key(std::string_view scope, BlockId parent,
     for (const char c : scope) mix(static_cast<unsigned char>(c));
   }
   for (const int32_t token : tokens) mix(static_cast<uint32_t>(token));
-  return {scope, parent, tokens, hash ^ (hash >> 32)};
+  return {scope, parent, tokens, (hash ^ (hash >> 32)) & hash_mask_};
 }
 
 Pool::Key Pool::next_key(const Sequence& sequence, std::span<const int32_t> tokens) const {

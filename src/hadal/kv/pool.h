@@ -36,6 +36,7 @@ struct PoolOptions {
   int32_t blocks = 0;         // >= 1
   int32_t block_tokens = 32;  // >= 1
   bool prefix_cache = true;
+  uint64_t hash_mask = ~uint64_t{0};  // tests take bits away, so that unequal keys collide
 };
 
 class Pool;
@@ -147,6 +148,7 @@ class Pool {
 
   int32_t block_tokens_;
   bool prefix_cache_;
+  uint64_t hash_mask_;
   std::vector<Node> nodes_;       // [blocks]
   std::vector<int32_t> tokens_;   // [blocks, block_tokens]; of nodes in the tree
   std::vector<BlockId> buckets_;  // [power of two >= blocks]

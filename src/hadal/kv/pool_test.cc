@@ -247,7 +247,9 @@ class Simulation {
         block_tokens_(1 + below(4)),
         blocks_(1 + below(24)),
         alphabet_(1 + below(3)),
-        pool_({.blocks = blocks_, .block_tokens = block_tokens_}),
+        pool_({.blocks = blocks_,
+               .block_tokens = block_tokens_,
+               .hash_mask = seed % 3 == 0 ? 1 : ~uint64_t{0}}),
         oracle_(blocks_, block_tokens_),
         memory_(static_cast<size_t>(blocks_ * block_tokens_)) {}
 

@@ -114,6 +114,31 @@ TEST(Scheduler, AShortPromptDoesNotWaitBehindALongOne) {
   EXPECT_EQ(rows_of(plan).at(1), 22);
 }
 
+TEST(Scheduler, BehindTheFirstTheShortestGoFirst) {
+  Desk desk(kSmall);
+  ASSERT_TRUE(desk.submit(1, text(150), 10));
+  ASSERT_TRUE(desk.submit(2, text(20, 1000), 10));
+  ASSERT_TRUE(desk.submit(3, text(6, 2000), 10));
+  const auto rows = rows_of(desk.round());
+  EXPECT_EQ(rows.at(1), 16);
+  EXPECT_EQ(rows.at(2), 10);
+  EXPECT_EQ(rows.at(3), 6);
+}
+
+TEST(Scheduler, EqualTextBehindAnotherPrefixIsNotWaitedFor) {
+  SchedulerOptions options = kSmall;
+  options.step_rows_max = 8;
+  Desk desk(options);
+  Tokens one(20, 5), other(20, 5);
+  other[0] = 6;
+  ASSERT_TRUE(desk.submit(1, one, 10));
+  ASSERT_TRUE(desk.submit(2, other, 10));
+  for (int i = 0; i < 3; ++i) {
+    const auto rows = rows_of(desk.round());
+    EXPECT_EQ(rows.count(1) + rows.count(2), 2u) << "step " << i;
+  }
+}
+
 TEST(Scheduler, ALongPromptEndsUnderAStreamOfShortOnes) {
   Desk desk(kSmall, /*blocks=*/200);
   ASSERT_TRUE(desk.submit(1, text(100), 2));
