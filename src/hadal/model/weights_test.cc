@@ -429,6 +429,22 @@ TEST_F(Weights, NotANumberAnywhereStillEnds) {
   }
 }
 
+// Blocks come back from other sequences as those left them: 0xff bytes are NaN.
+TEST_F(Weights, WhatIsInTheCacheBeforeDoesNotMatter) {
+  for (const Architecture architecture : {Architecture::kDeepseek2, Architecture::kLlama}) {
+    small_gguf(architecture).write(folder_ / "m.gguf");
+    const auto files = open_model(folder_ / "m.gguf");
+    for (const std::string_view name : kernels::cpu_implementations(cpu_features())) {
+      SCOPED_TRACE(name);
+      const auto backend = kernels::make_cpu_backend(name, cpu_features(), pool_);
+      const auto model = load_model(*files, **backend, {});
+      ASSERT_TRUE(model) << model.error().what;
+      EXPECT_EQ(testing::all_logits(**model, **backend, kTokens, std::byte{0xff}),
+                testing::all_logits(**model, **backend, kTokens));
+    }
+  }
+}
+
 // Parts as llama.cpp's splitter writes them: the keys in the first, tensors spread over all.
 void write_parts(const SmallGguf& whole, const std::string& stem) {
   constexpr int64_t kParts = 3;

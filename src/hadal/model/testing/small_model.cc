@@ -325,12 +325,17 @@ std::vector<float> to_halves(const std::vector<float>& values, int64_t heads, in
 }
 
 std::vector<float> all_logits(Model& model, kernels::Backend& backend,
-                              const std::vector<int32_t>& tokens) {
+                              const std::vector<int32_t>& tokens, std::byte stale) {
   constexpr int32_t kPage = 16;
   const auto count = static_cast<int32_t>(tokens.size());
   const int32_t pages = count / kPage + 1;
   auto arena = KvArena::make(model.config().kv_layout(DType::kF32, kPage), pages, backend);
   HADAL_CHECK(arena.has_value() && model.prepare(count, count).has_value());
+  const KvLayout& layout = arena->layout();
+  for (size_t s = 0; s < layout.streams.size(); ++s) {
+    const uint64_t row = row_bytes(layout.dtype, static_cast<uint64_t>(layout.streams[s].width));
+    std::fill_n(arena->pages(s).data, row * kPage * static_cast<uint64_t>(pages), stale);
+  }
   std::vector<int32_t> blocks, rows;
   for (int32_t b = pages - 1; b >= 0; --b) blocks.push_back(b);
   for (int32_t r = 0; r < count; ++r) rows.push_back(r);

@@ -54,9 +54,10 @@ SmallFolder small_folder(const SmallGguf& gguf);
 // matrix [heads * dims, cols] or a bias.
 std::vector<float> to_halves(const std::vector<float>& values, int64_t heads, int64_t dims);
 
-// Logits of every position, one call of forward() for all; kF32 cache.
+// Logits of every position, one call of forward() for all; kF32 cache, every byte of it `stale`
+// before.
 std::vector<float> all_logits(Model& model, kernels::Backend& backend,
-                              const std::vector<int32_t>& tokens);
+                              const std::vector<int32_t>& tokens, std::byte stale = {});
 
 double largest_difference(const std::vector<float>& a, const std::vector<float>& b);
 
