@@ -205,6 +205,11 @@ Result<ModelConfig> config_from_hf(const HfModel& model) {
   const std::string path = model.path + "/config.json";
   ModelConfig config;
   HADAL_TRY(config.architecture, parse_architecture(model));
+  HADAL_TRY(const std::string activation, json.text("hidden_act", "silu"));
+  if (activation != "silu") {
+    return fail(Code::kUnsupported,
+                path + ": hidden_act: found \"" + activation + "\", expected \"silu\"");
+  }
   config.name = model.path.substr(model.path.find_last_of('/') + 1);
   HADAL_TRY(config.vocabulary, dim(json, "vocab_size"));
   HADAL_TRY(config.hidden, dim(json, "hidden_size"));

@@ -388,6 +388,8 @@ const FolderLie kFolderLies[] = {
     {kLlama, "head_dim", "31", "found 1, expected 0 to 0"},
     {kLlama, "rms_norm_eps", "2", "found 2.000000, expected 0 to 1"},
     {kLlama, "rope_theta", "1", "found 1.000000, expected above 1"},
+    {kLlama, "hidden_act", "\"gelu\"", "found \"gelu\", expected \"silu\""},
+    {kDeepseek2, "hidden_act", "1", "expected a string"},
     {kLlama, "attention_bias", "true", "found true, expected false"},
     {kLlama, "mlp_bias", "true", "found true, expected false"},
     {kQwen2, "use_sliding_window", "true", "found true, expected false"},
