@@ -1,6 +1,8 @@
 #include "hadal/sample/sampler.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -118,32 +120,54 @@ TokenId Sampler::draw(std::span<const float> logits, float best, SamplerScratch&
   return last;
 }
 
+// Fills candidates with a few more than the best whose weights make up `share` of all; returns that
+// sum.
+double Sampler::choose_share(std::span<const float> logits, float best, double share,
+                             SamplerScratch& scratch) const {
+  const std::vector<float>& weights = scratch.weights;
+  const double wanted = share * weigh(logits, best, scratch.weights);
+  // Weights lie in [0, 1]; a bucket is an exponent and three bits of mantissa. One pass finds the
+  // bucket in which the share is reached, whatever the number of tokens that takes. For 129k tokens
+  // and a share of 0.95 a growing heap took 6 times as long as the exponentials alone at
+  // temperature 0.6, and 60 times at 2; this takes 1.6 and 15.
+  constexpr int kShift = 20;
+  const auto bucket_of = [](float weight) { return std::bit_cast<uint32_t>(weight) >> kShift; };
+  std::array<double, (std::bit_cast<uint32_t>(1.0f) >> kShift) + 1> mass{};
+  for (const float weight : weights) mass[bucket_of(weight)] += weight;
+  size_t last = mass.size() - 1;
+  for (double sum = mass[last]; sum < wanted && last > 0; sum += mass[last]) --last;
+
+  scratch.candidates.clear();
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] == 0.0f || bucket_of(weights[i]) < last) continue;
+    scratch.candidates.push_back({logits[i], static_cast<TokenId>(i)});
+  }
+  std::ranges::sort(scratch.candidates, is_better);
+  return wanted;
+}
+
 TokenId Sampler::draw_best(std::span<const float> logits, float best,
                            SamplerScratch& scratch) const {
-  std::vector<Candidate>& chosen = scratch.candidates;
-  const bool bounded = top_k_ > 0 && top_k_ < vocabulary_;
-  // Without a top_k nobody knows how many top_p needs; it is few, mostly.
-  size_t count = bounded ? static_cast<size_t>(top_k_) : 64;
-  double total = bounded ? 0.0 : weigh(logits, best, scratch.weights);
+  const std::vector<Candidate>& chosen = scratch.candidates;
+  std::vector<float>& weights = scratch.weights;
+  double wanted = std::numeric_limits<double>::infinity();
+  if (top_k_ > 0 && top_k_ < vocabulary_) {
+    select_best(logits, static_cast<size_t>(top_k_), scratch.candidates);
+    weights.resize(chosen.size());
+    double total = 0.0;
+    for (size_t i = 0; i < chosen.size(); ++i) total += weights[i] = weight(chosen[i].logit, best);
+    if (top_p_ < 1.0f) wanted = top_p_ * total;
+  } else {
+    wanted = choose_share(logits, best, top_p_, scratch);
+    weights.resize(chosen.size());
+    for (size_t i = 0; i < chosen.size(); ++i) weights[i] = weight(chosen[i].logit, best);
+  }
   double kept = 0.0;
   size_t keep = 0;
-  for (bool enough = false; !enough; count *= 8) {
-    select_best(logits, count, chosen);
-    scratch.weights.resize(chosen.size());
-    for (size_t i = 0; i < chosen.size(); ++i) {
-      scratch.weights[i] = weight(chosen[i].logit, best);
-      if (bounded) total += scratch.weights[i];
-    }
-    kept = 0.0;
-    for (keep = 0; keep < chosen.size() && (top_p_ >= 1.0f || kept < top_p_ * total); ++keep) {
-      if (scratch.weights[keep] == 0.0f) break;
-      kept += scratch.weights[keep];
-    }
-    enough = bounded || keep < chosen.size() || chosen.size() == logits.size();
-  }
+  while (keep < chosen.size() && weights[keep] > 0.0f && kept < wanted) kept += weights[keep++];
   double left = rng_.uniform_at(static_cast<uint64_t>(accepted_)) * kept;
   size_t drawn = 0;
-  while (drawn + 1 < keep && (left -= scratch.weights[drawn]) >= 0.0) ++drawn;
+  while (drawn + 1 < keep && (left -= weights[drawn]) >= 0.0) ++drawn;
   return chosen[drawn].token;
 }
 

@@ -53,6 +53,8 @@ class Sampler {
   void penalise(std::span<float> logits) const;
   TokenId draw(std::span<const float> logits, float best, SamplerScratch& scratch) const;
   TokenId draw_best(std::span<const float> logits, float best, SamplerScratch& scratch) const;
+  double choose_share(std::span<const float> logits, float best, double share,
+                      SamplerScratch& scratch) const;
   double weigh(std::span<const float> logits, float best, std::vector<float>& weights) const;
   float weight(float logit, float best) const;
 
