@@ -429,9 +429,11 @@ TEST_F(Weights, NotANumberAnywhereStillEnds) {
   }
 }
 
-// Blocks come back from other sequences as those left them: 0xff bytes are NaN.
-TEST_F(Weights, WhatIsInTheCacheBeforeDoesNotMatter) {
-  for (const Architecture architecture : {Architecture::kDeepseek2, Architecture::kLlama}) {
+// Blocks come back from other sequences as those left them: 0xff bytes are NaN. And a prompt may
+// come in pieces.
+TEST_F(Weights, TheSameBitsWhateverTheCacheHeldAndInChunks) {
+  for (const Architecture architecture :
+       {Architecture::kDeepseek2, Architecture::kLlama, Architecture::kQwen3}) {
     small_gguf(architecture).write(folder_ / "m.gguf");
     const auto files = open_model(folder_ / "m.gguf");
     for (const std::string_view name : kernels::cpu_implementations(cpu_features())) {
@@ -439,8 +441,11 @@ TEST_F(Weights, WhatIsInTheCacheBeforeDoesNotMatter) {
       const auto backend = kernels::make_cpu_backend(name, cpu_features(), pool_);
       const auto model = load_model(*files, **backend, {});
       ASSERT_TRUE(model) << model.error().what;
-      EXPECT_EQ(testing::all_logits(**model, **backend, kTokens, std::byte{0xff}),
-                testing::all_logits(**model, **backend, kTokens));
+      const std::vector<float> whole = testing::all_logits(**model, **backend, kTokens);
+      for (const int32_t chunk : {0, 1, 5, 16}) {
+        EXPECT_EQ(testing::all_logits(**model, **backend, kTokens, {std::byte{0xff}, chunk}),
+                  whole);
+      }
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 #include <list>
+#include <numeric>
 
 #include "hadal/base/check.h"
 #include "hadal/base/rng.h"
@@ -325,25 +326,33 @@ std::vector<float> to_halves(const std::vector<float>& values, int64_t heads, in
 }
 
 std::vector<float> all_logits(Model& model, kernels::Backend& backend,
-                              const std::vector<int32_t>& tokens, std::byte stale) {
+                              const std::vector<int32_t>& tokens, const RunOptions& options) {
   constexpr int32_t kPage = 16;
   const auto count = static_cast<int32_t>(tokens.size());
+  const int32_t chunk = options.chunk > 0 ? options.chunk : count;
   const int32_t pages = count / kPage + 1;
   auto arena = KvArena::make(model.config().kv_layout(DType::kF32, kPage), pages, backend);
-  HADAL_CHECK(arena.has_value() && model.prepare(count, count).has_value());
+  HADAL_CHECK(arena.has_value() && model.prepare(chunk, chunk).has_value());
   const KvLayout& layout = arena->layout();
   for (size_t s = 0; s < layout.streams.size(); ++s) {
     const uint64_t row = row_bytes(layout.dtype, static_cast<uint64_t>(layout.streams[s].width));
-    std::fill_n(arena->pages(s).data, row * kPage * static_cast<uint64_t>(pages), stale);
+    std::fill_n(arena->pages(s).data, row * kPage * static_cast<uint64_t>(pages), options.stale);
   }
-  std::vector<int32_t> blocks, rows;
+  std::vector<int32_t> blocks;
   for (int32_t b = pages - 1; b >= 0; --b) blocks.push_back(b);
-  for (int32_t r = 0; r < count; ++r) rows.push_back(r);
-  const kernels::Segment segment{0, count, 0, blocks};
-  const ConstView logits = model.forward({tokens, std::span(&segment, 1), rows}, *arena);
   std::vector<float> all;
-  for (int64_t r = 0; r < logits.rows; ++r) {
-    all.insert(all.end(), logits.row(r), logits.row(r) + logits.cols);
+  for (int32_t position = 0; position < count; position += chunk) {
+    const int32_t n = std::min(chunk, count - position);
+    std::vector<int32_t> rows(static_cast<size_t>(n));
+    std::iota(rows.begin(), rows.end(), 0);
+    const kernels::Segment segment{0, n, position, blocks};
+    const ConstView logits = model.forward(
+        {std::span(tokens).subspan(static_cast<size_t>(position), static_cast<size_t>(n)),
+         std::span(&segment, 1), rows},
+        *arena);
+    for (int64_t r = 0; r < logits.rows; ++r) {
+      all.insert(all.end(), logits.row(r), logits.row(r) + logits.cols);
+    }
   }
   return all;
 }

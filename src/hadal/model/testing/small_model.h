@@ -54,10 +54,13 @@ SmallFolder small_folder(const SmallGguf& gguf);
 // matrix [heads * dims, cols] or a bias.
 std::vector<float> to_halves(const std::vector<float>& values, int64_t heads, int64_t dims);
 
-// Logits of every position, one call of forward() for all; kF32 cache, every byte of it `stale`
-// before.
+struct RunOptions {
+  std::byte stale = {};  // every byte of the cache, before
+  int32_t chunk = 0;     // rows of one call of forward(); 0: all
+};
+// Logits of every position; kF32 cache.
 std::vector<float> all_logits(Model& model, kernels::Backend& backend,
-                              const std::vector<int32_t>& tokens, std::byte stale = {});
+                              const std::vector<int32_t>& tokens, const RunOptions& options = {});
 
 double largest_difference(const std::vector<float>& a, const std::vector<float>& b);
 
