@@ -111,7 +111,7 @@ CASES = [
     ("machine-flag", "CMakeLists.txt", 1, "add_compile_options(-march=native)\n", "# never -march=native\n"),
     ("machine-flag", "cmake/a.cmake", 1, "set(F -mavx2)\n", "set(F -O2)\n"),
     ("machine-flag", "CMakePresets.json", 1, '{"a": "-Ofast"}\n', '{"a": "-O2"}\n'),
-    ("absolute-path", "docs/a.md", 1, "see /wo" + "rk/x\n", "see ./work/x and https://h/work/x\n"),
+    ("absolute-path", "docs/a.md", 1, "see /wo" + "rk/x\n", "see ./wo" + "rk/x and https://h/wo" + "rk/x\n"),
     ("absolute-path", "src/hadal/text/a.cc", 1, 'auto p = "/ho' + 'me/me";\n', 'const auto p = "/etc/hadal";\n'),
     ("blob", "docs/a.txt", 1, "a" * ((1 << 20) + 1), "a" * (1 << 20)),
 ]
