@@ -5,6 +5,10 @@
 // spans of kSpanTokens from 0, spans in chunks of kChunkTokens from 0, chunks are merged first to
 // last. A chunk may thus be computed by another thread, or beside other rows, and the bits stay the
 // same.
+//
+// A position that a query does not see yet has weight 0 for it: where a row of a prompt holds an
+// infinity or a NaN, earlier rows of the same step and prompt may turn NaN with it. Other sequences
+// never meet.
 #pragma once
 
 #include <cstdint>
