@@ -418,10 +418,13 @@ TEST_F(ServerTest, BodiesOfAllRequestsShareALimit) {
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 503 "));
   first.send(std::string(10'000, 'x'));
   EXPECT_THAT(first.read_past("]"), HasSubstr("[/a  90000 "));
-  EXPECT_THAT(
-      ask("POST /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 70000\r\n\r\n" +
-          std::string(70'000, 'y')),
-      HasSubstr("[/c  70000 "));
+  // The bytes are given back when the handler returns, which may be after its answer arrived here.
+  for (int i = 0; i < 1000 && answer.find("[/c") == std::string::npos; ++i) {
+    answer =
+        ask("POST /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 70000\r\n\r\n" +
+            std::string(70'000, 'y'));
+  }
+  EXPECT_THAT(answer, HasSubstr("[/c  70000 "));
 }
 
 TEST_F(ServerTest, SlowSendersAreTimedOut) {
