@@ -76,7 +76,7 @@ int ask(const AskFlags& flags) {
 
 int cmd_ask(int argc, char** argv) {
   AskFlags flags;
-  CLI::App app("prints one answer and leaves", "ask");
+  CLI::App app("prints one answer and leaves", "hadal ask");
   add_runtime_flags(app, &flags.runtime);
   app.add_option("question", flags.question, "what to ask")->required();
   app.add_option("--system", flags.system, "a system message before it");

@@ -67,7 +67,7 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
 
 int cmd_bench(int argc, char** argv) {
   BenchFlags flags;
-  CLI::App app("tokens per second, and this machine's own ceilings", "bench");
+  CLI::App app("tokens per second, and this machine's own ceilings", "hadal bench");
   add_flags(app, &flags);
   if (const int status = parse_line(app, nullptr, argc, argv); status >= 0) return status;
   const Result<BenchReport> report = bench(flags);

@@ -145,7 +145,7 @@ class Chat {
 
 int cmd_chat(int argc, char** argv) {
   ChatFlags flags;
-  CLI::App app("a conversation in the terminal", "chat");
+  CLI::App app("a conversation in the terminal", "hadal chat");
   add_runtime_flags(app, &flags.runtime);
   app.add_option("--system", flags.system, "a system message at the start");
   app.add_option("--temperature", flags.temperature, "0 to 2 [the model's]")

@@ -39,7 +39,7 @@ Result<InspectReport> inspect(const InspectFlags& flags) {
 
 int cmd_inspect(int argc, char** argv) {
   InspectFlags flags;
-  CLI::App app("what is in a model file, and what it needs to run", "inspect");
+  CLI::App app("what is in a model file, and what it needs to run", "hadal inspect");
   app.add_option("path", flags.path, "GGUF file or Hugging Face folder [the embedded model]");
   app.add_option("--context,-c", flags.context, "tokens of each sequence [the model's]")
       ->check(CLI::Range(1, 1 << 24));

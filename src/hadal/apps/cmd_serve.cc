@@ -125,7 +125,7 @@ class ServeLoop {
 
 int cmd_serve(int argc, char** argv) {
   ServeFlags flags;
-  CLI::App app("answers over HTTP, as OpenAI's API does", "serve");
+  CLI::App app("answers over HTTP, as OpenAI's API does", "hadal serve");
   add_runtime_flags(app, &flags.runtime);
   app.add_option("--host", flags.host, "address to listen on [127.0.0.1]");
   app.add_option("--port,-p", flags.port, "0: any free one [8080]")->check(CLI::Range(0, 65'535));

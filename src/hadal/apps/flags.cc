@@ -52,18 +52,17 @@ int parse_line(CLI::App& app, RuntimeFlags* flags, int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help
     return app.exit(success);
   } catch (const CLI::ArgumentMismatch& error) {
-    fmt::print(stderr, "hadal {}: {}; a flag is given once, with one value\n", app.get_name(),
+    fmt::print(stderr, "{}: {}; a flag is given once, with one value\n", app.get_name(),
                error.what());
     return kUsageError;
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "hadal {}: {}; see hadal {} --help\n", app.get_name(), error.what(),
-               app.get_name());
+    fmt::print(stderr, "{}: {}; see {} --help\n", app.get_name(), error.what(), app.get_name());
     return kUsageError;
   }
   if (flags != nullptr && !flags->kv_memory.empty()) {
     auto bytes = parse_bytes(flags->kv_memory);
     if (!bytes) {
-      fmt::print(stderr, "hadal {}: --kv-memory: {}\n", app.get_name(), bytes.error().what);
+      fmt::print(stderr, "{}: --kv-memory: {}\n", app.get_name(), bytes.error().what);
       return kUsageError;
     }
     flags->options.kv_memory = *bytes;

@@ -18,7 +18,7 @@ using testing::Answer;
 using testing::Job;
 
 struct Variant {
-  std::string folder;
+  std::string path;  // from the source tree
   std::string implementation;
   std::optional<DType> quantize;
 };
@@ -27,8 +27,7 @@ class RealModel : public ::testing::TestWithParam<Variant> {
  protected:
   std::unique_ptr<Engine> make_engine(const EngineOptions& options) {
     const Variant& setup = GetParam();
-    const std::string path = std::string(HADAL_SOURCE_DIR) + "/../shared/golden/" + setup.folder;
-    auto files = open_model(path);
+    auto files = open_model(fmt::format("{}/{}", HADAL_SOURCE_DIR, setup.path));
     EXPECT_TRUE(files) << files.error().what;
     LoadOptions load;
     load.quantize = setup.quantize;
@@ -49,8 +48,8 @@ class RealModel : public ::testing::TestWithParam<Variant> {
 
 TEST_P(RealModel, ACrowdChangesNoBit) {
   const Variant& setup = GetParam();
-  const auto folder = std::filesystem::path(HADAL_SOURCE_DIR) / "../shared/golden" / setup.folder;
-  if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is not here";
+  const auto path = std::filesystem::path(HADAL_SOURCE_DIR) / setup.path;
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not here";
   auto backend = kernels::make_cpu_backend(setup.implementation, cpu_features(), pool_);
   if (!backend) GTEST_SKIP() << backend.error().what;
   backend_ = std::move(*backend);
@@ -80,18 +79,28 @@ TEST_P(RealModel, ACrowdChangesNoBit) {
 
 std::string name_of(const ::testing::TestParamInfo<Variant>& info) {
   const Variant& setup = info.param;
-  const bool v2 = setup.folder.find("-v2-") != std::string::npos;
-  return fmt::format("{}_{}_{}", v2 ? "v2" : "v3",
+  const auto family = [&] {
+    for (const char* name : {"v2", "v3", "tiny"}) {
+      if (setup.path.find(name) != std::string::npos) return name;
+    }
+    return "other";
+  };
+  return fmt::format("{}_{}_{}", family(),
                      setup.implementation.empty() ? "best" : setup.implementation,
                      setup.quantize ? std::string(dtype_name(*setup.quantize)) : "stored");
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, RealModel,
-                         ::testing::Values(Variant{"deepseek-v2-tiny-bf16", "", std::nullopt},
-                                           Variant{"deepseek-v3-tiny-bf16", "", std::nullopt},
-                                           Variant{"deepseek-v3-tiny-fp8", "avx2", std::nullopt},
-                                           Variant{"deepseek-v3-tiny-bf16", "", DType::kQ8_0}),
-                         name_of);
+constexpr const char* kV2 = "../shared/golden/deepseek-v2-tiny-bf16";
+constexpr const char* kV3 = "../shared/golden/deepseek-v3-tiny-bf16";
+constexpr const char* kV3Fp8 = "../shared/golden/deepseek-v3-tiny-fp8";
+
+INSTANTIATE_TEST_SUITE_P(
+    Golden, RealModel,
+    ::testing::Values(Variant{kV2, "", std::nullopt}, Variant{kV3, "", std::nullopt},
+                      Variant{kV3Fp8, "avx2", std::nullopt}, Variant{kV3, "", DType::kQ8_0},
+                      Variant{"models/tiny/hadal-tiny.gguf", "", std::nullopt},
+                      Variant{"models/tiny/hadal-tiny.gguf", "avx2", std::nullopt}),
+    name_of);
 
 }  // namespace
 }  // namespace hadal
