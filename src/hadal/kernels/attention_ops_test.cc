@@ -42,12 +42,14 @@ struct MlaModel {
 
 class MlaSession final : public Session {
  public:
-  MlaSession(Backend& backend, const MlaModel& model, const Inputs& inputs, CacheOptions cache)
+  MlaSession(Backend& backend, const MlaModel& model, const Inputs& inputs, CacheOptions cache,
+             bool skip_first = false)
       : Session(backend, inputs, cache, {model.shape.rank + model.shape.rope},
                 int64_t{model.shape.heads} * model.shape.v_dim),
         model_(model),
         k_up_(pack(backend, model.k_up)),
-        v_up_(pack(backend, model.v_up)) {}
+        v_up_(pack(backend, model.v_up)),
+        skip_first_(skip_first) {}
 
  private:
   void call(Backend& backend, std::vector<Activations>& streams, const RopeRows& rope,
@@ -70,11 +72,13 @@ class MlaSession final : public Session {
     args.cache = caches[0];
     args.segments = segments;
     args.out = out;
+    args.skip_first = skip_first_;
     backend.mla(args);
   }
 
   const MlaModel& model_;
   std::unique_ptr<Matrix> k_up_, v_up_;
+  bool skip_first_;
 };
 
 struct GqaModel {
@@ -212,6 +216,45 @@ TEST_P(AttentionOps, Mla) {
         compare(expected, run(backend(), inputs),
                 tolerance + last_projection_error(ref(), model, inputs) + kOutputRounding);
     EXPECT_TRUE(result.close) << result.what;
+  }
+}
+
+// Without position 0 every row is the same as in a sequence that begins one later: angles are
+// relative. Position 0 may hold anything, a NaN too.
+TEST_P(AnyAttentionOps, MlaThatSkipsTheFirstPosition) {
+  const MlaShape shape{20, 16, 8, 48, 16};
+  const MlaModel model(shape, DType::kF32);
+  for (const int64_t length : {2, 3, 40, 600}) {
+    const Inputs inputs =
+        make_inputs(2, length, shape.stream_cols(), RopeStyle::kInterleaved, shape.rope, 230);
+    Inputs odd = inputs;
+    Inputs later = inputs;
+    for (int s = 0; s < 2; ++s) {
+      std::fill_n(odd.streams[s][1].row(0), shape.rank, std::nanf(""));
+      for (Activations& stream : later.streams[s]) {
+        std::copy(stream.values.begin() + stream.cols, stream.values.end(), stream.values.begin());
+      }
+    }
+    const auto run = [&](const Inputs& with, bool skip) {
+      MlaSession session(backend(), model, with, {DType::kF32, 8}, skip);
+      std::vector<Step> steps = together(2, 1, {1});
+      for (const Step& step : together(2, length - 1, {7, 3, 1})) steps.push_back(step);
+      session.run(steps);
+      std::vector<float> rows;
+      for (int s = 0; s < 2; ++s) {
+        const auto& all = session.outputs(s).values;
+        const int64_t cols = session.outputs(s).cols;
+        rows.insert(rows.end(), all.begin() + (skip ? cols : 0), all.end() - (skip ? 0 : cols));
+      }
+      return rows;
+    };
+    const std::vector<float> skipped = run(inputs, true);
+    EXPECT_EQ(run(odd, true), skipped) << length;
+    const std::vector<float> expected = run(later, false);
+    ASSERT_EQ(skipped.size(), expected.size());
+    for (size_t i = 0; i < skipped.size(); ++i) {
+      ASSERT_NEAR(skipped[i], expected[i], 2e-4) << length << " at " << i;
+    }
   }
 }
 

@@ -326,6 +326,11 @@ class Attention {
     }
     if (tokens == 0) return;
     const auto count = static_cast<int>(tokens);
+    if (args_.skip_first && begin == 0) {
+      for (int lane = 0; lane < lanes; ++lane) {
+        if (position(task, task.first_query(tile) + lane) > 0) scores[lane] = -INFINITY;
+      }
+    }
     kernels_.soften(scores, count, visible, args_.scale, result.states[tile], shrink);
     kernels_.accumulate(scores, count, lanes, shrink, values, value_stride, args_.values.width,
                         result.contexts + context_floats(tile), padded_width(args_.values.width));

@@ -48,6 +48,7 @@ struct AttendArgs {
   int32_t groups = 1;
   int32_t heads = 1;  // of a group
   float scale = 1.0f;
+  bool skip_first = false;  // as in MlaArgs; the entry at position 0 must be finite
   std::span<const Segment> segments;
   int64_t row_begin = 0;  // only rows [row_begin, row_end) of the batch
   int64_t row_end = 0;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 
 #include "hadal/base/check.h"
 #include "hadal/kernels/cpu/attention_core.h"
@@ -40,6 +41,11 @@ void prepare_row(CpuContext& context, const MlaArgs& args, const Segment& segmen
 
 void prepare(CpuContext& context, const MlaArgs& args) {
   for (const Segment& segment : args.segments) {
+    if (args.skip_first && segment.position <= 1) {
+      // Its weight is as good as 0, and 0 times what lies there must be 0.
+      std::memset(cache_row(args.cache, segment, 0), 0,
+                  row_bytes(args.cache.dtype, static_cast<uint64_t>(args.cache.width)));
+    }
     context.pool.parallel_for(static_cast<size_t>(segment.rows), kRowGrain,
                               [&](size_t begin, size_t end, int) {
                                 for (size_t i = begin; i < end; ++i) {
@@ -87,6 +93,7 @@ void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_
   attention.values = {nullptr, args.rank};
   attention.heads = args.heads;
   attention.scale = args.scale;
+  attention.skip_first = args.skip_first;
   attention.segments = args.segments;
   attention.row_begin = begin;
   attention.row_end = end;

@@ -65,6 +65,9 @@ struct MlaArgs {
   RopeRows rope;
   int32_t heads, nope_dim, rank, v_dim;
   float scale;                   // (nope + rope)^-0.5 * mscale^2
+  // Rows past position 0 do not see position 0, whatever its entry holds: a next-token-prediction layer's
+  // entry at position p is made of the hidden state at p - 1, so there is none at 0.
+  bool skip_first = false;
   CachePages cache;              // width = rank + rope.dims
   std::span<const Segment> segments;
   View out;                      // [n, heads * v_dim]

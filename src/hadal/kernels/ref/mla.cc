@@ -40,13 +40,14 @@ Rows absorbed_queries(const MlaArgs& args, int32_t head) {
 // The softmax-weighted sum of latents for the row at `position`.
 void attend(const MlaArgs& args, const std::vector<std::vector<float>>& keys, int64_t position,
             const double* query, double* context) {
+  const int64_t first = args.skip_first && position > 0 ? 1 : 0;
   std::vector<double> weights;
-  for (int64_t t = 0; t <= position; ++t) {
+  for (int64_t t = first; t <= position; ++t) {
     weights.push_back(args.scale * dot(keys[t].data(), query, args.cache.width));
   }
   softmax(weights);
-  for (int64_t t = 0; t <= position; ++t) {
-    for (int32_t c = 0; c < args.rank; ++c) context[c] += weights[t] * keys[t][c];
+  for (int64_t t = first; t <= position; ++t) {
+    for (int32_t c = 0; c < args.rank; ++c) context[c] += weights[t - first] * keys[t][c];
   }
 }
 
