@@ -157,7 +157,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   engine_options.random_seed = (static_cast<uint64_t>(device()) << 32) | device();
   parts->metrics = std::make_unique<EngineMetrics>(served.names.front(), std::move(registry));
   HADAL_TRY(parts->engine, Engine::make(std::move(model), *parts->tokenizer, *parts->backend,
-                                        engine_options, *parts->metrics, clock, log));
+                                        *parts->pool, engine_options, *parts->metrics, clock, log));
   served.engine = parts->engine.get();
   parts->summary =
       fmt::format("{}: {}, {} parameters, {} MB, {}, {} threads, context {}", served.names.front(),

@@ -18,6 +18,7 @@
 #include "hadal/base/clock.h"
 #include "hadal/base/log.h"
 #include "hadal/base/result.h"
+#include "hadal/base/threads.h"
 #include "hadal/model/model.h"
 #include "hadal/obs/engine_metrics.h"
 #include "hadal/sample/logprobs.h"
@@ -85,14 +86,16 @@ struct EngineState {
 
 class Engine {
  public:
-  // Takes the model; everything that is passed by reference must outlive the engine. kInvalidInput:
+  // Takes the model; everything that is passed by reference must outlive the engine. `pool`: the
+  // backend's own; it samples a step's rows as well. kInvalidInput:
   // an option out of range. kExhausted: the cache cannot hold what the options ask for; says both
   // numbers. kCorrupt: the tokenizer has more tokens than the model has embedding rows (fewer is
   // common, rows are padded; those are never sampled).
   static Result<std::unique_ptr<Engine>> make(std::unique_ptr<Model> model,
                                               const Tokenizer& tokenizer, kernels::Backend& backend,
-                                              const EngineOptions& options, EngineMetrics& metrics,
-                                              const Clock& clock, LogSink log);
+                                              ThreadPool& pool, const EngineOptions& options,
+                                              EngineMetrics& metrics, const Clock& clock,
+                                              LogSink log);
   virtual ~Engine() = default;
 
   // Queues a request. `sink` is called until an event with `finished`. Errors (and then no event):

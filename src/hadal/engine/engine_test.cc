@@ -179,12 +179,13 @@ TEST(Engine, RefusesWhatMakesNoSense) {
 TEST(Engine, RefusesOptionsThatDoNotFit) {
   const Tokenizer tokenizer = testing::fake_tokenizer();
   const auto backend = kernels::make_reference_backend();
+  ThreadPool pool(1);
   EngineMetrics metrics("fake");
   const SystemClock clock;
   const auto refusal = [&](const EngineOptions& options) {
     FakeModel::Options model;
     model.vocabulary = tokenizer.vocabulary_size();
-    const auto engine = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend,
+    const auto engine = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend, pool,
                                      options, metrics, clock, {});
     EXPECT_FALSE(engine);
     return engine ? "" : engine.error().what;
@@ -205,12 +206,13 @@ TEST(Engine, RefusesOptionsThatDoNotFit) {
 TEST(Engine, RefusesATokenizerOfAnotherModel) {
   const Tokenizer tokenizer = testing::fake_tokenizer();
   const auto backend = kernels::make_reference_backend();
+  ThreadPool pool(1);
   EngineMetrics metrics("fake");
   const SystemClock clock;
   FakeModel::Options model;
   for (const int32_t extra : {-1, 0, 100}) {
     model.vocabulary = tokenizer.vocabulary_size() + extra;
-    const auto engine = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend,
+    const auto engine = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend, pool,
                                      fake_engine_options(), metrics, clock, {});
     EXPECT_EQ(engine.has_value(), extra >= 0) << extra;
     const std::string what = engine ? "" : engine.error().what;
@@ -357,6 +359,7 @@ TEST(Engine, AModelOfNansEndsTheRequestAndNothingElse) {
     const Answer answer = engine.answer(greedy({1, 2}, 5));
     EXPECT_EQ(answer.reason, FinishReason::kError);
     EXPECT_EQ(answer.error.code, Code::kInternal);
+    EXPECT_THAT(answer.error.what, HasSubstr("NaN"));
     EXPECT_EQ(answer.endings, 1);
   }
 }

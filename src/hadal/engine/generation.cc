@@ -73,15 +73,21 @@ void Generation::started(Nanos now) {
   if (!started_) started_ = now;
 }
 
-std::optional<TokenId> Generation::advance(std::span<const float> logits, SamplerScratch& scratch,
-                                           Nanos now, EngineMetrics& metrics) {
-  Result<TokenId> token = sampler_.sample(logits, scratch);
-  if (!token) {
-    abort(FinishReason::kError, std::move(token.error()), now, metrics);
+void Generation::choose(std::span<const float> logits, SamplerScratch& scratch) {
+  chosen_ = sampler_.sample(logits, scratch);
+  if (!chosen_) return;
+  if (logprobs_ >= 0) chosen_scores_.push_back(token_logprob(logits, *chosen_, logprobs_));
+  sampler_.accept(*chosen_);
+}
+
+std::optional<TokenId> Generation::advance(Nanos now, EngineMetrics& metrics) {
+  if (!chosen_) {
+    abort(FinishReason::kError, std::move(chosen_.error()), now, metrics);
     return std::nullopt;
   }
+  const TokenId token = *chosen_;
   GenerationEvent event;
-  if (logprobs_ >= 0) event.logprobs.push_back(token_logprob(logits, *token, logprobs_));
+  event.logprobs = std::exchange(chosen_scores_, {});
   HADAL_CHECK(prompt_scored_ || prompt_logprobs_ < 0 ||
               static_cast<int32_t>(prompt_scores_.size()) == usage_.prompt_tokens);
   if (!prompt_scored_) event.prompt_logprobs = std::exchange(prompt_scores_, {});
@@ -95,12 +101,11 @@ std::optional<TokenId> Generation::advance(std::span<const float> logits, Sample
   }
   last_token_ = now;
   metrics.generated(1);
-  sampler_.accept(*token);
-  take(*token, event);
+  take(token, event);
   event.usage = usage_;
   if (event.finished) record(event, now, metrics);
   sink_(event);
-  return event.finished ? std::nullopt : std::optional<TokenId>(*token);
+  return event.finished ? std::nullopt : std::optional<TokenId>(token);
 }
 
 // What `token` means for the text and for the end.

@@ -1,7 +1,8 @@
 // One request from its first token to its last: sampler, detokeniser, stop strings, limits, and the
 // events that come of them. No scheduling here; the engine feeds it logits.
 //
-// Threads: built on any thread, then used by the engine's alone.
+// Threads: built on any thread, then used by the engine's. score_prompt() and choose() touch
+// nothing but their own request, so those of several requests may run on several threads at once.
 #pragma once
 
 #include <memory>
@@ -27,9 +28,10 @@ class Generation {
   // Logits of prompt row `position`, in order; rows seen before (a pre-emption) are ignored.
   void score_prompt(std::span<const TokenId> tokens, int32_t position,
                     std::span<const float> logits);
-  // The next token by `logits`. Sends an event. The token, while the answer goes on.
-  std::optional<TokenId> advance(std::span<const float> logits, SamplerScratch& scratch, Nanos now,
-                                 EngineMetrics& metrics);
+  // The next token by `logits`; each is followed by an advance().
+  void choose(std::span<const float> logits, SamplerScratch& scratch);
+  // Sends the event of what was chosen. The token, while the answer goes on.
+  std::optional<TokenId> advance(Nanos now, EngineMetrics& metrics);
   // Ends it now: kCancelled or kError. Sends the last event.
   void abort(FinishReason reason, Error error, Nanos now, EngineMetrics& metrics);
 
@@ -54,6 +56,8 @@ class Generation {
   int32_t logprobs_, prompt_logprobs_;
   std::vector<TokenLogprob> prompt_scores_;  // until they are sent
   bool prompt_scored_ = false;
+  Result<TokenId> chosen_ = -1;
+  std::vector<TokenLogprob> chosen_scores_;  // one, when log-probabilities are wanted
   Usage usage_;
   Nanos submitted_;
   std::optional<Nanos> started_, first_token_, last_token_;

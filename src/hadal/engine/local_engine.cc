@@ -13,8 +13,9 @@ namespace hadal {
 
 Result<std::unique_ptr<Engine>> Engine::make(std::unique_ptr<Model> model,
                                              const Tokenizer& tokenizer, kernels::Backend& backend,
-                                             const EngineOptions& options, EngineMetrics& metrics,
-                                             const Clock& clock, LogSink log) {
+                                             ThreadPool& pool, const EngineOptions& options,
+                                             EngineMetrics& metrics, const Clock& clock,
+                                             LogSink log) {
   HADAL_CHECK(model != nullptr);
   if (tokenizer.vocabulary_size() > model->config().vocabulary) {
     return fail(Code::kCorrupt,
@@ -34,8 +35,8 @@ Result<std::unique_ptr<Engine>> Engine::make(std::unique_ptr<Model> model,
                      static_cast<uint64_t>(size.blocks) * layout.block_bytes(), size.sequences_max,
                      size.context));
   auto engine = std::make_unique<LocalEngine>(LocalEngine::Parts{std::move(model), std::move(arena),
-                                                                 size, options, tokenizer, metrics,
-                                                                 clock, std::move(log)});
+                                                                 size, options, tokenizer, pool,
+                                                                 metrics, clock, std::move(log)});
   HADAL_TRY_VOID(engine->start());
   return engine;
 }
@@ -55,6 +56,7 @@ LocalEngine::LocalEngine(Parts parts)
            .step_logits_max = parts_.size.step_logits_max},
           pool_) {
   state_.blocks_total = parts_.size.blocks;
+  scratches_.resize(static_cast<size_t>(parts_.pool.threads()));
   tokens_.reserve(static_cast<size_t>(parts_.size.step_rows_max));
   segments_.reserve(static_cast<size_t>(parts_.size.sequences_max));
   logit_rows_.reserve(static_cast<size_t>(parts_.size.step_logits_max));
@@ -224,7 +226,8 @@ void LocalEngine::run_step() {
   HADAL_CHECK(logits.rows == plan.logits && logits.cols >= vocabulary_);
   scheduler_.advance();
   parts_.metrics.iteration(plan.rows, plan.prompt_rows);
-  deliver(plan, logits);
+  sample(plan, logits);
+  deliver(plan);
 }
 
 ConstView LocalEngine::forward(const sched::Plan& plan) {
@@ -248,18 +251,28 @@ ConstView LocalEngine::forward(const sched::Plan& plan) {
       {.tokens = tokens_, .segments = segments_, .logit_rows = logit_rows_}, parts_.arena);
 }
 
-void LocalEngine::deliver(const sched::Plan& plan, ConstView logits) {
-  const Nanos now = parts_.clock.now();
+// Rows of different sequences know nothing of each other, so any thread may take any of them. One
+// row of a large vocabulary takes a millisecond or more: too long, times 64, for one thread while
+// the others wait for the next step.
+void LocalEngine::sample(const sched::Plan& plan, ConstView logits) {
+  first_logits_.clear();
   int64_t row = 0;
   for (const sched::Segment& segment : plan.segments) {
-    if (segment.logits > 0) deliver_segment(segment, logits, row, now);
+    first_logits_.push_back(row);
     row += segment.logits;
   }
+  parts_.pool.parallel_for(plan.segments.size(), 1, [&](size_t begin, size_t end, int thread) {
+    for (size_t i = begin; i < end; ++i) {
+      sample_segment(plan.segments[i], logits, first_logits_[i],
+                     scratches_[static_cast<size_t>(thread)]);
+    }
+  });
 }
 
-// `row`: the segment's first of `logits`.
-void LocalEngine::deliver_segment(const sched::Segment& segment, ConstView logits, int64_t row,
-                                  Nanos now) {
+// `row`: the segment's first of `logits`. On any thread of the pool.
+void LocalEngine::sample_segment(const sched::Segment& segment, ConstView logits, int64_t row,
+                                 SamplerScratch& scratch) {
+  if (segment.logits == 0) return;
   Generation& generation = *generations_.at(segment.id);
   const auto logits_of = [&](int32_t i) {
     return std::span(logits.row(row + i), static_cast<size_t>(vocabulary_));
@@ -268,15 +281,21 @@ void LocalEngine::deliver_segment(const sched::Segment& segment, ConstView logit
   for (int32_t i = 0; i < segment.logits; ++i) {
     generation.score_prompt(segment.tokens, end - segment.logits + i, logits_of(i));
   }
-  if (!segment.samples) return;
-  generation.set_cached(segment.reused);
-  const auto token =
-      generation.advance(logits_of(segment.logits - 1), scratch_, now, parts_.metrics);
-  if (token) {
-    scheduler_.append(segment.id, *token);
-  } else {
-    scheduler_.remove(segment.id);
-    forget(segment.id);
+  if (segment.samples) generation.choose(logits_of(segment.logits - 1), scratch);
+}
+
+void LocalEngine::deliver(const sched::Plan& plan) {
+  const Nanos now = parts_.clock.now();
+  for (const sched::Segment& segment : plan.segments) {
+    if (!segment.samples) continue;
+    Generation& generation = *generations_.at(segment.id);
+    generation.set_cached(segment.reused);
+    if (const auto token = generation.advance(now, parts_.metrics)) {
+      scheduler_.append(segment.id, *token);
+    } else {
+      scheduler_.remove(segment.id);
+      forget(segment.id);
+    }
   }
 }
 

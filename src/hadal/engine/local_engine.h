@@ -27,6 +27,7 @@ class LocalEngine final : public Engine {
     EngineSize size;
     EngineOptions options;
     const Tokenizer& tokenizer;
+    ThreadPool& pool;
     EngineMetrics& metrics;
     const Clock& clock;
     LogSink log;
@@ -56,8 +57,10 @@ class LocalEngine final : public Engine {
   void end_early(RequestId id);
   void run_step();
   ConstView forward(const sched::Plan& plan);
-  void deliver(const sched::Plan& plan, ConstView logits);
-  void deliver_segment(const sched::Segment& segment, ConstView logits, int64_t row, Nanos now);
+  void sample(const sched::Plan& plan, ConstView logits);
+  void sample_segment(const sched::Segment& segment, ConstView logits, int64_t row,
+                      SamplerScratch& scratch);
+  void deliver(const sched::Plan& plan);
   void forget(RequestId id);
   void publish();
   void abort_all();
@@ -81,7 +84,8 @@ class LocalEngine final : public Engine {
   kv::Pool pool_;
   sched::Scheduler scheduler_;
   std::unordered_map<RequestId, std::unique_ptr<Generation>> generations_;
-  SamplerScratch scratch_;
+  std::vector<SamplerScratch> scratches_;  // one a thread of the pool
+  std::vector<int64_t> first_logits_;      // of each segment of the plan
   std::vector<TokenId> tokens_;
   std::vector<kernels::Segment> segments_;
   std::vector<int32_t> logit_rows_;

@@ -33,8 +33,8 @@ class RealModel : public ::testing::TestWithParam<Variant> {
     load.quantize = setup.quantize;
     auto model = load_model(*files, *backend_, load);
     EXPECT_TRUE(model) << model.error().what;
-    auto engine =
-        Engine::make(std::move(*model), tokenizer_, *backend_, options, metrics_, clock_, {});
+    auto engine = Engine::make(std::move(*model), tokenizer_, *backend_, pool_, options, metrics_,
+                               clock_, {});
     EXPECT_TRUE(engine) << engine.error().what;
     return std::move(*engine);
   }

@@ -1,5 +1,7 @@
 #include "hadal/sample/sampler.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -13,6 +15,18 @@ namespace hadal {
 namespace {
 constexpr float kBanned = -std::numeric_limits<float>::infinity();
 constexpr float kLargest = std::numeric_limits<float>::max();
+
+// NaN is a broken model or file, -inf everywhere is a request that bans what the model allows: who
+// reads the error must know which.
+std::string why_nothing(std::span<const float> logits) {
+  const auto is_nan = [](float logit) { return std::isnan(logit); };
+  const auto nans = std::ranges::count_if(logits, is_nan);
+  if (nans == 0) return "every token is excluded, by the model or by the request";
+  return fmt::format("the model computed no numbers: {} of {} logits are NaN{}", nans,
+                     logits.size(),
+                     static_cast<size_t>(nans) < logits.size() ? ", the rest excluded" : "");
+}
+
 }  // namespace
 
 Sampler::Sampler(const SamplingParams& params, uint64_t seed, std::span<const TokenId> prompt,
@@ -53,8 +67,7 @@ Result<TokenId> Sampler::sample(std::span<const float> logits, SamplerScratch& s
     logits = scratch.logits;
   }
   const Candidate best = select_first(logits);
-  if (best.token < 0)
-    return fail(Code::kInternal, "the model excludes every token that is allowed");
+  if (best.token < 0) return fail(Code::kInternal, why_nothing(logits));
   if (temperature_ == 0.0f || top_k_ == 1) return best.token;
   return draw(logits, std::min(best.logit, kLargest), scratch);
 }

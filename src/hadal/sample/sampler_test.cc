@@ -44,15 +44,21 @@ TEST(Sampler, GreedyTakesTheLargestAndTheLowestOfEquals) {
 }
 
 TEST(Sampler, NothingPossibleIsAnError) {
-  for (const float value : {kNan, -kInfinity}) {
+  const struct {
+    Logits logits;
+    const char* says;
+  } cases[] = {{{kNan, kNan, kNan, kNan}, "4 of 4 logits are NaN"},
+               {{-kInfinity, -kInfinity}, "every token is excluded"},
+               {{kNan, -kInfinity, kNan}, "2 of 3 logits are NaN, the rest excluded"}};
+  for (const auto& c : cases) {
     for (const float temperature : {0.0f, 1.0f}) {
       SamplingParams params;
       params.temperature = temperature;
-      const Logits logits(4, value);
       SamplerScratch scratch;
-      const auto token = make(params, logits).sample(logits, scratch);
+      const auto token = make(params, c.logits).sample(c.logits, scratch);
       ASSERT_FALSE(token);
       EXPECT_EQ(token.error().code, Code::kInternal);
+      EXPECT_NE(token.error().what.find(c.says), std::string::npos) << token.error().what;
     }
   }
 }

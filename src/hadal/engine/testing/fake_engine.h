@@ -29,7 +29,7 @@ class FakeEngine {
     auto owned = std::make_unique<FakeModel>(model, std::move(hook));
     model_ = owned.get();
     auto engine =
-        Engine::make(std::move(owned), tokenizer_, *backend_, options, metrics_, clock_, {});
+        Engine::make(std::move(owned), tokenizer_, *backend_, pool_, options, metrics_, clock_, {});
     HADAL_CHECK(engine.has_value(), engine ? "" : engine.error().what);
     engine_ = std::move(*engine);
   }
@@ -51,6 +51,7 @@ class FakeEngine {
 
  private:
   Tokenizer tokenizer_;
+  ThreadPool pool_{3};
   std::unique_ptr<kernels::Backend> backend_;
   EngineMetrics metrics_;
   SystemClock clock_;
