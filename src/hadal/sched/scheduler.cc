@@ -20,9 +20,11 @@ struct Scheduler::Entry {
   bool ran = false;            // was admitted before
   bool prompt_logits = false;  // still wanted
   std::string scope;
+  std::vector<int32_t> guesses;
+  int32_t guessed = 0;  // of guesses, in the current plan
   kv::Sequence sequence;
   int32_t computed = 0;  // positions in the cache
-  int32_t planned = 0;   // rows of the current plan
+  int32_t planned = 0;   // rows of the current plan, without guesses
   int32_t reused = 0;    // of computed, from the prefix cache
 
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }
@@ -87,15 +89,16 @@ Status Scheduler::submit(Submission submission, Nanos now) {
 
 const Plan& Scheduler::step(Nanos now) {
   plan_.segments.clear();
-  plan_.rows = plan_.logits = plan_.prompt_rows = plan_.preempted = 0;
+  plan_.rows = plan_.logits = plan_.prompt_rows = plan_.guesses = plan_.preempted = 0;
   for (Entry* entry : running_) {
     HADAL_CHECK(entry->lacks() > 0, fmt::format("sequence {} got no token", entry->id));
-    entry->planned = 0;
+    entry->planned = entry->guessed = 0;
   }
   age(now);
   plan_decode();
   admit();
   plan_prefill();
+  plan_guesses();
   HADAL_CHECK(plan_.rows > 0 || idle(), "work waits and no step can run");
   return plan_;
 }
@@ -133,6 +136,7 @@ void Scheduler::preempt(Entry& entry) {
   running_.pop_back();
   entry.sequence.release();
   entry.computed = 0;
+  entry.guesses.clear();
   waiting_.insert(std::ranges::upper_bound(waiting_, &entry, before), &entry);
   ++plan_.preempted;
 }
@@ -157,7 +161,7 @@ bool Scheduler::try_admit(Entry& entry) {
   }
   HADAL_CHECK(entry.sequence.reserve(entry.size()));
   entry.computed = entry.reused = entry.sequence.positions_in_tree();
-  entry.planned = 0;
+  entry.planned = entry.guessed = 0;
   return true;
 }
 
@@ -237,6 +241,31 @@ void Scheduler::plan_prefill() {
   }
 }
 
+void Scheduler::plan_guesses() {
+  int32_t room =
+      std::min(options_.step_rows_max - plan_.rows, options_.step_logits_max - plan_.logits);
+  for (Segment& segment : plan_.segments) {
+    Entry& entry = *entries_.at(segment.id);
+    if (!segment.samples || entry.guesses.empty() || room <= 0) continue;
+    int32_t count = std::min(room, static_cast<int32_t>(entry.guesses.size()));
+    const auto have = static_cast<int32_t>(entry.sequence.blocks().size());
+    const int32_t spare = std::max(0, pool_.available_blocks() - running());
+    const int64_t covered = int64_t{have + spare} * pool_.block_tokens();
+    count = static_cast<int32_t>(std::min<int64_t>(count, covered - entry.size()));
+    if (count <= 0) continue;
+    HADAL_CHECK(entry.sequence.reserve(entry.size() + count));
+    entry.guessed = count;
+    segment.guesses = std::span(entry.guesses).first(static_cast<size_t>(count));
+    segment.blocks = entry.sequence.blocks();
+    segment.rows += count;
+    segment.logits += count;
+    plan_.rows += count;
+    plan_.logits += count;
+    plan_.guesses += count;
+    room -= count;
+  }
+}
+
 void Scheduler::add_segment(Entry& entry, int32_t rows) {
   entry.planned = rows;
   const bool samples = rows == entry.lacks();
@@ -248,6 +277,7 @@ void Scheduler::add_segment(Entry& entry, int32_t rows) {
                             .samples = samples,
                             .reused = entry.reused,
                             .tokens = entry.tokens,
+                            .guesses = {},
                             .blocks = entry.sequence.blocks()});
   plan_.rows += rows;
   plan_.logits += logits;
@@ -264,6 +294,25 @@ void Scheduler::advance() {
   }
 }
 
+void Scheduler::accept(uint64_t id, int32_t count) {
+  if (count == 0) return;
+  Entry& entry = *entries_.at(id);
+  HADAL_CHECK(count <= entry.guessed && entry.lacks() == 0);
+  entry.tokens.insert(entry.tokens.end(), entry.guesses.begin(), entry.guesses.begin() + count);
+  entry.guessed = 0;
+  entry.computed = entry.size();
+  entry.sequence.commit(entry.tokens, entry.computed);
+}
+
+void Scheduler::guess(uint64_t id, std::span<const int32_t> tokens) {
+  Entry& entry = *entries_.at(id);
+  if (entry.lacks() != 1 || entry.sequence.blocks().empty()) return;
+  // The last token of an answer is never fed back.
+  const auto most = static_cast<size_t>(std::max(0, entry.tokens_max - 1 - entry.size()));
+  tokens = tokens.first(std::min(most, tokens.size()));
+  entry.guesses.assign(tokens.begin(), tokens.end());
+}
+
 void Scheduler::append(uint64_t id, int32_t token) {
   const auto found = entries_.find(id);
   HADAL_CHECK(found != entries_.end(), fmt::format("a token for unknown sequence {}", id));
@@ -272,6 +321,8 @@ void Scheduler::append(uint64_t id, int32_t token) {
               fmt::format("sequence {} of {} tokens, {} computed, at most {}", id, entry.size(),
                           entry.computed, entry.tokens_max));
   entry.tokens.push_back(token);
+  entry.guesses.clear();
+  entry.guessed = 0;
 }
 
 bool Scheduler::remove(uint64_t id) {

@@ -6,12 +6,19 @@
 //   plan = step(now)      what to run; blocks for every row are in the sequences' tables
 //   (the model runs)
 //   advance()             the plan's rows are in the cache; full blocks become shareable
+//   accept()              for each segment with guesses: how many of them were right
 //   append() / remove()   for each segment with logits: its next token, or its end
+//   guess()               perhaps: tokens that may come next
 //
 // A sequence has one counter, `computed`: positions in the cache. What it lacks, tokens.size() -
-// computed, is what it wants to run. A prompt lacks many rows, a generating sequence one (several,
-// when tokens were guessed); after a pre-emption it lacks all that the prefix tree lost. So there
-// is one path for prompts, generation and recomputation.
+// computed, is what it wants to run. A prompt lacks many rows, a generating sequence one; after a
+// pre-emption it lacks all that the prefix tree lost. So there is one path for prompts, generation
+// and recomputation.
+//
+// Guessed tokens are rows of a plan and nothing else: they are not among the sequence's tokens, not
+// counted as computed and not in the prefix tree until accept() says so; those not accepted leave
+// nothing behind but bytes that the next rows at their positions overwrite. A model that cannot
+// overwrite (a recurrent state) sees in the plan which rows are provisional.
 //
 // Rules, in the order in which they win:
 // 1. A sequence that lacks one row (it generates) runs in every step.
@@ -32,6 +39,9 @@
 // 5. A request that waited for `patience` counts as more urgent than every priority until it ends,
 // so a
 //    stream of urgent requests cannot starve the rest for ever.
+//
+// 6. Guesses run in what is left: rows and logits of the step, and blocks beyond one spare for each
+//    running sequence, so they delay nobody's prompt and pre-empt nobody.
 //
 // Threads: one thread at a time.
 #pragma once
@@ -69,8 +79,9 @@ struct Submission {
   bool prompt_logits = false;   // logits of every prompt row: no prefix from the cache then
 };
 
-// Rows [first_position, first_position + rows) of one sequence. The logits of the last `logits` of
-// them are wanted; if `samples`, the last row's give the next token.
+// Rows [first_position, first_position + rows) of one sequence, the last guesses.size() of them
+// guessed. The logits of the last `logits` of them are wanted; if `samples`, those of the last row
+// that is not guessed give the next token, and those of each guess the token after it.
 struct Segment {
   uint64_t id = 0;
   int32_t first_position = 0;
@@ -78,8 +89,10 @@ struct Segment {
   int32_t logits = 0;
   bool samples = false;
   int32_t reused = 0;  // positions taken from the prefix cache since the sequence was admitted
-  // Valid until the next change of the scheduler: all tokens, and blocks that cover the rows.
+  // Valid until the next change of the scheduler: all tokens, those guessed to follow them, and
+  // blocks that cover the rows.
   std::span<const int32_t> tokens{};
+  std::span<const int32_t> guesses{};
   std::span<const kv::BlockId> blocks{};
 };
 
@@ -88,6 +101,7 @@ struct Plan {
   int32_t rows = 0;
   int32_t logits = 0;
   int32_t prompt_rows = 0;  // of sequences that lacked more than one row
+  int32_t guesses = 0;      // rows that are guessed
   int32_t preempted = 0;    // sequences that lost their blocks to make this plan
 };
 
@@ -103,7 +117,14 @@ class Scheduler {
   // The next step; empty when nothing can run, which is when nothing runs or waits.
   const Plan& step(Nanos now);
   void advance();
+  // The first `count` guesses of the sequence's segment were right: they are its tokens now, and
+  // computed. Before append() or remove().
+  void accept(uint64_t id, int32_t count);
   void append(uint64_t id, int32_t token);
+  // What may follow the last token. The next step runs as many of them as there is room for, beside
+  // the row that the sequence lacks; whatever happens, they are forgotten by the next append().
+  // Ignored for a sequence that does not run or lacks more than one row.
+  void guess(uint64_t id, std::span<const int32_t> tokens);
   // Ends a sequence, running or waiting; its blocks are free at once. False: not here.
   bool remove(uint64_t id);
 
@@ -128,6 +149,7 @@ class Scheduler {
   void plan_prefill();
   void order_prefills();
   bool waits_for_another(size_t index) const;
+  void plan_guesses();
   void add_segment(Entry& entry, int32_t rows);
 
   SchedulerOptions options_;

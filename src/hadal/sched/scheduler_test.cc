@@ -188,6 +188,98 @@ TEST(Scheduler, PatienceEndsAndOrdersByArrival) {
   EXPECT_TRUE(done);
 }
 
+// A prompt of 6 has run, 7 was sampled: the sequence lacks one row, its eighth block is far away.
+struct Generating : Desk {
+  explicit Generating(const SchedulerOptions& options, int32_t answer = 20, int32_t blocks = 64)
+      : Desk(options, blocks) {
+    EXPECT_TRUE(submit(1, text(6), answer));
+    round();
+  }
+};
+
+TEST(Scheduler, GuessesAreRowsAndNothingElseUntilTheyAreAccepted) {
+  Generating desk(kSmall);
+  desk.scheduler.guess(1, Tokens{8, 9, 10});
+  const Plan plan = desk.scheduler.step(desk.now);
+  const Segment& segment = plan.segments.at(0);
+  EXPECT_EQ(segment.first_position, 6);
+  EXPECT_EQ(segment.rows, 4);
+  EXPECT_EQ(segment.logits, 4);
+  EXPECT_EQ(plan.guesses, 3);
+  EXPECT_EQ(plan.prompt_rows, 0);
+  EXPECT_THAT(segment.guesses, testing::ElementsAre(8, 9, 10));
+  EXPECT_EQ(segment.tokens.size(), 7u);
+  desk.scheduler.advance();
+  EXPECT_EQ(desk.scheduler.audit(), "");
+  desk.scheduler.accept(1, 1);
+  desk.scheduler.append(1, 5);  // instead of 9
+  EXPECT_EQ(desk.scheduler.audit(), "");
+
+  const Plan next = desk.scheduler.step(desk.now);
+  EXPECT_EQ(next.segments.at(0).first_position, 8);
+  EXPECT_EQ(next.segments.at(0).rows, 1);
+  EXPECT_EQ(next.segments.at(0).tokens[7], 8);
+  EXPECT_EQ(next.segments.at(0).tokens[8], 5);
+  desk.scheduler.advance();
+  EXPECT_TRUE(desk.scheduler.remove(1));
+
+  // Positions 0 to 7 were right, so two blocks of 4 are shared now; the guess 9 left no trace.
+  Tokens again = text(6);
+  for (const int32_t token : {7, 8, 9, 1}) again.push_back(token);
+  ASSERT_TRUE(desk.submit(2, again, 1));
+  EXPECT_EQ(desk.scheduler.step(desk.now).segments.at(0).reused, 8);
+}
+
+TEST(Scheduler, RejectedGuessesEnterNoPrefix) {
+  Generating desk(kSmall);
+  desk.scheduler.guess(1, Tokens{8, 9, 10});  // would fill the block of positions 4 to 7
+  desk.scheduler.step(desk.now);
+  desk.scheduler.advance();
+  EXPECT_TRUE(desk.scheduler.remove(1));
+  Tokens again = text(6);
+  for (const int32_t token : {7, 8, 9, 10}) again.push_back(token);
+  ASSERT_TRUE(desk.submit(2, again, 1));
+  EXPECT_EQ(desk.scheduler.step(desk.now).segments.at(0).reused, 4);
+}
+
+TEST(Scheduler, GuessesKeepToTheAnswerAndToWhatIsLeft) {
+  struct Case {
+    const char* name;
+    int32_t answer, blocks, rows_max, logits_max, expected;
+  };
+  for (const Case& c :
+       {Case{"plenty", 20, 64, 32, 16, 10}, Case{"end of the answer", 5, 64, 32, 16, 3},
+        Case{"last token", 2, 64, 32, 16, 0}, Case{"blocks", 20, 7, 32, 16, 9},
+        Case{"rows", 20, 64, 8, 16, 7}, Case{"logits", 20, 64, 32, 8, 7}}) {
+    SCOPED_TRACE(c.name);
+    SchedulerOptions options = kSmall;
+    options.step_rows_max = c.rows_max;
+    options.step_logits_max = c.logits_max;
+    Generating desk(options, c.answer, c.blocks);
+    kv::Sequence other = desk.pool.open("other", {}, 0);
+    // Of 7 blocks 2 are the sequence's, 2 another's, and 1 stays spare.
+    EXPECT_TRUE(c.blocks != 7 || other.reserve(2 * 4));
+    desk.scheduler.guess(1, Tokens(10, 3));
+    const Plan& plan = desk.scheduler.step(desk.now);
+    EXPECT_EQ(plan.guesses, c.expected);
+    EXPECT_EQ(plan.segments.at(0).rows, 1 + c.expected);
+    other.release();
+  }
+}
+
+TEST(Scheduler, GuessesAreForgotten) {
+  Generating desk(kSmall);
+  desk.scheduler.guess(1, Tokens{8, 9});
+  desk.scheduler.guess(1, Tokens{});  // thought better of
+  EXPECT_EQ(desk.round().guesses, 0);
+  desk.scheduler.guess(1, Tokens{8, 9});
+  EXPECT_EQ(desk.round().guesses, 2);
+  EXPECT_EQ(desk.round().guesses, 0);
+  ASSERT_TRUE(desk.submit(2, text(9, 50), 5));
+  desk.scheduler.guess(2, Tokens{1});  // waits
+  EXPECT_EQ(desk.round().guesses, 0);
+}
+
 TEST(Scheduler, TheLastInOrderMakesRoom) {
   Desk desk(kSmall, /*blocks=*/8);
   ASSERT_TRUE(desk.submit(1, text(8), 20));

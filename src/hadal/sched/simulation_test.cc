@@ -100,6 +100,7 @@ class Simulation {
   int preemptions() const { return preemptions_; }
   int reused() const { return reused_; }
   int ended() const { return ended_; }
+  int accepted() const { return accepted_; }
 
  private:
   int32_t below(int32_t bound) { return static_cast<int32_t>(rng_.next() % bound); }
@@ -153,21 +154,27 @@ class Simulation {
 
   void check(const Plan& plan) {
     std::map<uint64_t, int32_t> rows;
-    int32_t all = 0, logits = 0, prompt_rows = 0;
+    int32_t all = 0, logits = 0, prompt_rows = 0, all_guesses = 0;
     for (const Segment& segment : plan.segments) {
       ASSERT_TRUE(rows.emplace(segment.id, segment.rows).second) << "twice in a step";
       ASSERT_GE(segment.rows, 1);
-      const auto end = static_cast<size_t>(segment.first_position + segment.rows);
+      const auto guesses = static_cast<int32_t>(segment.guesses.size());
+      const int32_t known = segment.rows - guesses;
+      const auto end = static_cast<size_t>(segment.first_position + known);
+      ASSERT_GE(known, 1);
       ASSERT_LE(end, segment.tokens.size());
       ASSERT_EQ(segment.samples, end == segment.tokens.size());
-      ASSERT_LE(end, segment.blocks.size() * pool_->block_tokens());
+      ASSERT_LE(end + segment.guesses.size(), segment.blocks.size() * pool_->block_tokens());
+      ASSERT_TRUE(guesses == 0 || (segment.samples && segment.logits > guesses));
       const Request& request = requests_.at(segment.id);
       ASSERT_FALSE(request.done);
       ASSERT_GE(segment.logits, segment.samples ? 1 : 0);
+      all_guesses += guesses;
       all += segment.rows;
       logits += segment.logits;
-      if (segment.rows > 1 || !segment.samples) prompt_rows += segment.rows;
+      if (known > 1 || !segment.samples) prompt_rows += known;
     }
+    ASSERT_EQ(all_guesses, plan.guesses);
     ASSERT_EQ(all, plan.rows);
     ASSERT_EQ(logits, plan.logits);
     ASSERT_LE(plan.rows, options_.step_rows_max);
@@ -188,40 +195,71 @@ class Simulation {
 
   void execute(const Plan& plan) {
     const int32_t block_tokens = pool_->block_tokens();
-    std::map<uint64_t, int32_t> sampled;
+    std::map<uint64_t, std::vector<int32_t>> sampled;
     const auto slot = [&](const Segment& segment, int32_t position) -> uint64_t& {
       const auto block = segment.blocks[static_cast<size_t>(position / block_tokens)];
       return memory_[static_cast<size_t>(block * block_tokens + position % block_tokens)];
     };
     for (const Segment& segment : plan.segments) {
-      const auto entries = entries_of(requests_.at(segment.id).scope, segment.tokens);
+      std::vector<int32_t> tokens(segment.tokens.begin(), segment.tokens.end());
+      tokens.insert(tokens.end(), segment.guesses.begin(), segment.guesses.end());
+      const auto entries = entries_of(requests_.at(segment.id).scope, tokens);
       const int32_t end = segment.first_position + segment.rows;
       for (int32_t p = segment.first_position; p < end; ++p) {
         slot(segment, p) = entries[static_cast<size_t>(p)];
       }
     }
     for (const Segment& segment : plan.segments) {
-      const int32_t end = segment.first_position + segment.rows;
+      const auto guesses = static_cast<int32_t>(segment.guesses.size());
+      const int32_t end = segment.first_position + segment.rows - guesses;
       std::vector<uint64_t> seen;
       for (int32_t p = 0; p < end; ++p) seen.push_back(slot(segment, p));
-      if (segment.samples) sampled[segment.id] = next_token(seen);
+      for (int32_t g = 0; segment.samples && g <= guesses; ++g) {
+        std::vector<int32_t>& tokens = sampled[segment.id];
+        tokens.push_back(next_token(seen));
+        if (g == guesses || tokens.back() != segment.guesses[static_cast<size_t>(g)]) break;
+        seen.push_back(slot(segment, end + g));
+      }
       running_[segment.id] = static_cast<int32_t>(segment.tokens.size()) - end;
       reused_ += segment.samples && requests_.at(segment.id).out.empty() ? segment.reused : 0;
     }
     scheduler_->advance();
-    for (const auto& [id, token] : sampled) {
-      Request& request = requests_.at(id);
-      request.out.push_back(token);
-      if (static_cast<int32_t>(request.out.size()) == request.answer) {
-        ASSERT_TRUE(scheduler_->remove(id));
-        request.done = true;
-        running_.erase(id);
-        ++ended_;
-      } else {
-        scheduler_->append(id, token);
-        running_[id] = 1;
-      }
+    for (const auto& [id, tokens] : sampled) take(id, tokens);
+  }
+
+  // All but the last of `tokens` were guessed. An answer may end in their midst.
+  void take(uint64_t id, const std::vector<int32_t>& tokens) {
+    Request& request = requests_.at(id);
+    const auto room = static_cast<size_t>(request.answer) - request.out.size();
+    const size_t count = std::min(tokens.size(), room);
+    request.out.insert(request.out.end(), tokens.begin(), tokens.begin() + count);
+    scheduler_->accept(id, static_cast<int32_t>(count) - 1);
+    accepted_ += static_cast<int>(count) - 1;
+    if (static_cast<int32_t>(request.out.size()) == request.answer) {
+      ASSERT_TRUE(scheduler_->remove(id));
+      request.done = true;
+      running_.erase(id);
+      ++ended_;
+      return;
     }
+    scheduler_->append(id, tokens[count - 1]);
+    running_[id] = 1;
+    if (below(2) == 0) scheduler_->guess(id, guesses_for(request));
+  }
+
+  // What will come, wrong from somewhere on.
+  std::vector<int32_t> guesses_for(const Request& request) {
+    std::vector<int32_t> tokens = request.prompt;
+    tokens.insert(tokens.end(), request.out.begin(), request.out.end());
+    std::vector<int32_t> guesses;
+    const int32_t right = below(4), count = below(8);
+    while (static_cast<int32_t>(guesses.size()) < count) {
+      const int32_t next = next_token(entries_of(request.scope, tokens));
+      const bool wrong = static_cast<int32_t>(guesses.size()) >= right;
+      guesses.push_back(wrong ? (next + 1) % kVocabulary : next);
+      tokens.push_back(guesses.back());
+    }
+    return guesses;
   }
 
   Rng rng_;
@@ -234,11 +272,11 @@ class Simulation {
   std::vector<uint64_t> generating_;
   uint64_t next_id_ = 1;
   int32_t to_submit_ = 0, busy_ = 1;
-  int preemptions_ = 0, reused_ = 0, ended_ = 0;
+  int preemptions_ = 0, reused_ = 0, ended_ = 0, accepted_ = 0;
 };
 
 TEST(SchedulerSimulation, EveryRequestGetsTheAnswerItGetsAlone) {
-  int preemptions = 0, reused = 0, ended = 0;
+  int preemptions = 0, reused = 0, ended = 0, accepted = 0;
   for (uint64_t seed = 0; seed < 3000; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     Simulation simulation(seed);
@@ -247,11 +285,13 @@ TEST(SchedulerSimulation, EveryRequestGetsTheAnswerItGetsAlone) {
     preemptions += simulation.preemptions();
     reused += simulation.reused();
     ended += simulation.ended();
+    accepted += simulation.accepted();
   }
   // The scenarios must reach what they are for.
   EXPECT_GT(ended, 10'000);
   EXPECT_GT(preemptions, 1'000);
   EXPECT_GT(reused, 1'000);
+  EXPECT_GT(accepted, 10'000);
 }
 
 }  // namespace
