@@ -153,6 +153,8 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   engine_options.context = options.context;
   engine_options.sequences_max = options.max_sequences;
   engine_options.kv_bytes = options.kv_memory;
+  engine_options.speculate = options.speculate;
+  if (options.draft_max >= 0) engine_options.draft_max = options.draft_max;
   std::random_device device;
   engine_options.random_seed = (static_cast<uint64_t>(device()) << 32) | device();
   parts->metrics = std::make_unique<EngineMetrics>(served.names.front(), std::move(registry));

@@ -24,6 +24,8 @@ struct RuntimeOptions {
   uint64_t kv_memory = 0;  // bytes; 0: what the sequences need, within free memory
   int32_t threads = 0;     // 0: every core this process may use
   std::string quantize;    // a dtype's name; empty: as the files are
+  Speculate speculate = Speculate::kAuto;
+  int32_t draft_max = -1;  // guesses a sequence and step; -1: the engine's choice
   std::string cpu_impl;    // empty: the best this machine has
 };
 

@@ -63,6 +63,14 @@ struct GenerationEvent {
 };
 using EventSink = std::function<void(const GenerationEvent&)>;
 
+// Where guesses at the next tokens come from. Guessing never changes an answer: a guess is run
+// beside the row before it and kept only when it is what the request's own sampler chose.
+enum class Speculate : uint8_t {
+  kAuto,  // whatever the model offers, where it is measured to pay
+  kOff,
+  kNgram,  // earlier occurrences of the last tokens, in prompt and answer
+};
+
 struct EngineOptions {
   int32_t context = 0;        // positions per sequence; 0: the model's, bounded by kv memory
   int32_t sequences_max = 0;  // running at once; 0: 64
@@ -74,6 +82,8 @@ struct EngineOptions {
   int32_t step_rows_max = 512;            // rows of one step: decode rows first, then prompt chunks
   int32_t prefill_rows_with_decode = 64;  // prompt rows in a step that others' tokens wait for
   DType kv_dtype = DType::kF16;
+  Speculate speculate = Speculate::kAuto;
+  int32_t draft_max = 16;    // guesses a sequence and step, at most 64; 0 is kOff
   uint64_t random_seed = 0;  // seeds of requests that bring none are drawn from this stream
 };
 

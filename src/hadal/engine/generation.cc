@@ -73,21 +73,26 @@ void Generation::started(Nanos now) {
   if (!started_) started_ = now;
 }
 
-void Generation::choose(std::span<const float> logits, SamplerScratch& scratch) {
-  chosen_ = sampler_.sample(logits, scratch);
-  if (!chosen_) return;
-  if (logprobs_ >= 0) chosen_scores_.push_back(token_logprob(logits, *chosen_, logprobs_));
-  sampler_.accept(*chosen_);
+std::optional<TokenId> Generation::choose(std::span<const float> logits, SamplerScratch& scratch) {
+  Choice& choice = chosen_.emplace_back(Choice{sampler_.sample(logits, scratch), {}});
+  if (!choice.token) return std::nullopt;
+  const TokenId token = *choice.token;
+  if (logprobs_ >= 0) choice.scores.push_back(token_logprob(logits, token, logprobs_));
+  sampler_.accept(token);
+  return token;
 }
 
 std::optional<TokenId> Generation::advance(Nanos now, EngineMetrics& metrics) {
-  if (!chosen_) {
-    abort(FinishReason::kError, std::move(chosen_.error()), now, metrics);
+  HADAL_CHECK(!chosen_.empty());
+  Choice choice = std::move(chosen_.front());
+  chosen_.pop_front();
+  if (!choice.token) {
+    abort(FinishReason::kError, std::move(choice.token.error()), now, metrics);
     return std::nullopt;
   }
-  const TokenId token = *chosen_;
+  const TokenId token = *choice.token;
   GenerationEvent event;
-  event.logprobs = std::exchange(chosen_scores_, {});
+  event.logprobs = std::move(choice.scores);
   HADAL_CHECK(prompt_scored_ || prompt_logprobs_ < 0 ||
               static_cast<int32_t>(prompt_scores_.size()) == usage_.prompt_tokens);
   if (!prompt_scored_) event.prompt_logprobs = std::exchange(prompt_scores_, {});

@@ -5,6 +5,7 @@
 // nothing but their own request, so those of several requests may run on several threads at once.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,9 +29,13 @@ class Generation {
   // Logits of prompt row `position`, in order; rows seen before (a pre-emption) are ignored.
   void score_prompt(std::span<const TokenId> tokens, int32_t position,
                     std::span<const float> logits);
-  // The next token by `logits`; each is followed by an advance().
-  void choose(std::span<const float> logits, SamplerScratch& scratch);
-  // Sends the event of what was chosen. The token, while the answer goes on.
+  // The next token by `logits`, as if all chosen before were sent: several in a row when guesses
+  // are verified. Nothing when no token is possible.
+  std::optional<TokenId> choose(std::span<const float> logits, SamplerScratch& scratch);
+  // Chosen, and not yet sent by advance().
+  size_t chosen() const { return chosen_.size(); }
+  // Sends the event of the first of what was chosen. The token, while the answer goes on; after its
+  // end nothing more is sent.
   std::optional<TokenId> advance(Nanos now, EngineMetrics& metrics);
   // Ends it now: kCancelled or kError. Sends the last event.
   void abort(FinishReason reason, Error error, Nanos now, EngineMetrics& metrics);
@@ -56,8 +61,11 @@ class Generation {
   int32_t logprobs_, prompt_logprobs_;
   std::vector<TokenLogprob> prompt_scores_;  // until they are sent
   bool prompt_scored_ = false;
-  Result<TokenId> chosen_ = -1;
-  std::vector<TokenLogprob> chosen_scores_;  // one, when log-probabilities are wanted
+  struct Choice {
+    Result<TokenId> token;
+    std::vector<TokenLogprob> scores;  // one, when log-probabilities are wanted
+  };
+  std::deque<Choice> chosen_;
   Usage usage_;
   Nanos submitted_;
   std::optional<Nanos> started_, first_token_, last_token_;

@@ -54,7 +54,8 @@ LocalEngine::LocalEngine(Parts parts)
            .step_rows_max = parts_.size.step_rows_max,
            .prefill_rows_with_decode = parts_.options.prefill_rows_with_decode,
            .step_logits_max = parts_.size.step_logits_max},
-          pool_) {
+          pool_),
+      speculator_(parts_.options, parts_.model->config(), parts_.metrics) {
   state_.blocks_total = parts_.size.blocks;
   scratches_.resize(static_cast<size_t>(parts_.pool.threads()));
   tokens_.reserve(static_cast<size_t>(parts_.size.step_rows_max));
@@ -226,8 +227,10 @@ void LocalEngine::run_step() {
   HADAL_CHECK(logits.rows == plan.logits && logits.cols >= vocabulary_);
   scheduler_.advance();
   parts_.metrics.iteration(plan.rows, plan.prompt_rows);
+  if (!speculator_.off()) speculator_.ran(plan, to_seconds(parts_.clock.now() - now));
   sample(plan, logits);
   deliver(plan);
+  if (!speculator_.off()) speculator_.propose(scheduler_);
 }
 
 ConstView LocalEngine::forward(const sched::Plan& plan) {
@@ -237,8 +240,9 @@ ConstView LocalEngine::forward(const sched::Plan& plan) {
   for (const sched::Segment& segment : plan.segments) {
     const auto first_row = static_cast<int32_t>(tokens_.size());
     const auto rows = segment.tokens.subspan(static_cast<size_t>(segment.first_position),
-                                             static_cast<size_t>(segment.rows));
+                                             segment.rows - segment.guesses.size());
     tokens_.insert(tokens_.end(), rows.begin(), rows.end());
+    tokens_.insert(tokens_.end(), segment.guesses.begin(), segment.guesses.end());
     segments_.push_back({.first_row = first_row,
                          .rows = segment.rows,
                          .position = segment.first_position,
@@ -277,31 +281,53 @@ void LocalEngine::sample_segment(const sched::Segment& segment, ConstView logits
   const auto logits_of = [&](int32_t i) {
     return std::span(logits.row(row + i), static_cast<size_t>(vocabulary_));
   };
-  const int32_t end = segment.first_position + segment.rows;
-  for (int32_t i = 0; i < segment.logits; ++i) {
-    generation.score_prompt(segment.tokens, end - segment.logits + i, logits_of(i));
+  const auto guesses = static_cast<int32_t>(segment.guesses.size());
+  const int32_t end = segment.first_position + segment.rows - guesses;
+  const int32_t known = segment.logits - guesses;
+  for (int32_t i = 0; i < known; ++i) {
+    generation.score_prompt(segment.tokens, end - known + i, logits_of(i));
   }
-  if (segment.samples) generation.choose(logits_of(segment.logits - 1), scratch);
+  if (!segment.samples) return;
+  // A guess is right when it is what its predecessor's row gives; from the first wrong one on, rows
+  // are of another text.
+  for (int32_t right = 0; right <= guesses; ++right) {
+    const auto token = generation.choose(logits_of(known - 1 + right), scratch);
+    if (!token || right == guesses || *token != segment.guesses[static_cast<size_t>(right)]) return;
+  }
 }
 
 void LocalEngine::deliver(const sched::Plan& plan) {
   const Nanos now = parts_.clock.now();
   for (const sched::Segment& segment : plan.segments) {
-    if (!segment.samples) continue;
-    Generation& generation = *generations_.at(segment.id);
-    generation.set_cached(segment.reused);
-    if (const auto token = generation.advance(now, parts_.metrics)) {
-      scheduler_.append(segment.id, *token);
-    } else {
-      scheduler_.remove(segment.id);
-      forget(segment.id);
-    }
+    if (segment.samples) deliver_segment(segment, now);
+  }
+}
+
+void LocalEngine::deliver_segment(const sched::Segment& segment, Nanos now) {
+  Generation& generation = *generations_.at(segment.id);
+  generation.set_cached(segment.reused);
+  taken_.clear();
+  std::optional<TokenId> token;
+  do {
+    token = generation.advance(now, parts_.metrics);
+    if (token) taken_.push_back(*token);
+  } while (token && generation.chosen() > 0);
+  // The last token is the one that was not guessed; one that ends the answer is not among them.
+  const auto right = static_cast<int32_t>(taken_.size()) - (token ? 1 : 0);
+  if (!speculator_.off()) speculator_.took(segment, taken_, right);
+  scheduler_.accept(segment.id, right);
+  if (token) {
+    scheduler_.append(segment.id, *token);
+  } else {
+    scheduler_.remove(segment.id);
+    forget(segment.id);
   }
 }
 
 // After the last event: the sink is destroyed, then the request counts as gone.
 void LocalEngine::forget(RequestId id) {
   generations_.erase(id);
+  speculator_.forget(id);
   const std::lock_guard lock(mutex_);
   --alive_;
 }

@@ -14,6 +14,7 @@
 #include "hadal/engine/engine.h"
 #include "hadal/engine/generation.h"
 #include "hadal/engine/sizing.h"
+#include "hadal/engine/speculator.h"
 #include "hadal/kv/pool.h"
 #include "hadal/sched/scheduler.h"
 
@@ -61,6 +62,7 @@ class LocalEngine final : public Engine {
   void sample_segment(const sched::Segment& segment, ConstView logits, int64_t row,
                       SamplerScratch& scratch);
   void deliver(const sched::Plan& plan);
+  void deliver_segment(const sched::Segment& segment, Nanos now);
   void forget(RequestId id);
   void publish();
   void abort_all();
@@ -84,6 +86,8 @@ class LocalEngine final : public Engine {
   kv::Pool pool_;
   sched::Scheduler scheduler_;
   std::unordered_map<RequestId, std::unique_ptr<Generation>> generations_;
+  Speculator speculator_;
+  std::vector<TokenId> taken_;             // by one segment
   std::vector<SamplerScratch> scratches_;  // one a thread of the pool
   std::vector<int64_t> first_logits_;      // of each segment of the plan
   std::vector<TokenId> tokens_;

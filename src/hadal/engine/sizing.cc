@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "hadal/base/check.h"
+#include "hadal/engine/speculator.h"
 
 namespace hadal {
 namespace {
@@ -31,6 +32,7 @@ Status check_options(const EngineOptions& o, int32_t model_context) {
   HADAL_TRY_VOID(check_range("queue_max", o.queue_max, 0, kQueueMax));
   HADAL_TRY_VOID(check_range("block_tokens", o.block_tokens, 1, 1'024));
   HADAL_TRY_VOID(check_range("step_rows_max", o.step_rows_max, 1, kRowsMax));
+  HADAL_TRY_VOID(check_range("draft_max", o.draft_max, 0, Speculator::kGuessesMax));
   return check_range("prefill_rows_with_decode", o.prefill_rows_with_decode, 1, kRowsMax);
 }
 
@@ -45,7 +47,9 @@ Result<EngineSize> size_engine(const EngineOptions& options, int32_t model_conte
   size.sequences_max = options.sequences_max > 0 ? options.sequences_max : kSequencesDefault;
   size.queue_max = options.queue_max > 0 ? options.queue_max : kQueueDefault;
   size.step_rows_max = std::max(options.step_rows_max, size.sequences_max);
-  size.step_logits_max = std::max(size.sequences_max, kLogitRowsMin);
+  const bool guesses = options.speculate != Speculate::kOff && options.draft_max > 0;
+  size.step_logits_max =
+      std::max(size.sequences_max, guesses ? Speculator::kGuessesMax : kLogitRowsMin);
 
   const auto block_tokens = static_cast<uint64_t>(options.block_tokens);
   const auto blocks_for = [block_tokens](uint64_t tokens) {

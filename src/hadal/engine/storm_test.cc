@@ -19,32 +19,42 @@ using testing::FakeEngine;
 using testing::FakeModel;
 using testing::Job;
 
-FakeModel::Options model_options() {
-  FakeModel::Options model;
-  model.eos = *testing::fake_tokenizer().data().eos;
-  return model;
-}
-
 struct Crowd {
   int32_t blocks, block_tokens, sequences, rows, prefill_rows;
 };
 
-TEST(EngineStorm, EveryRequestGetsTheAnswerItGetsAlone) {
-  const Crowd crowds[] = {
-      {.blocks = 64, .block_tokens = 8, .sequences = 64, .rows = 128, .prefill_rows = 16},
-      {.blocks = 33, .block_tokens = 8, .sequences = 16, .rows = 16, .prefill_rows = 3},
-      {.blocks = 300, .block_tokens = 1, .sequences = 32, .rows = 512, .prefill_rows = 64},
-      {.blocks = 9, .block_tokens = 32, .sequences = 8, .rows = 64, .prefill_rows = 1},
-  };
-  uint64_t seed = 1;
+const Crowd kCrowds[] = {
+    {.blocks = 64, .block_tokens = 8, .sequences = 64, .rows = 128, .prefill_rows = 16},
+    {.blocks = 33, .block_tokens = 8, .sequences = 16, .rows = 16, .prefill_rows = 3},
+    {.blocks = 300, .block_tokens = 1, .sequences = 32, .rows = 512, .prefill_rows = 64},
+    {.blocks = 9, .block_tokens = 32, .sequences = 8, .rows = 64, .prefill_rows = 1},
+};
+
+double counted(const FakeEngine& engine, const std::string& name) {
+  const std::string metrics = exposition(*engine.metrics().registry());
+  const std::string series = "\n" + name + "{model_name=\"fake\"} ";
+  const size_t at = metrics.find(series);
+  EXPECT_NE(at, std::string::npos) << name;
+  return at == std::string::npos ? -1 : std::stod(metrics.substr(at + series.size()));
+}
+
+struct Reached {
   int crowds_with_preemption = 0;
-  for (const Crowd& crowd : crowds) {
+  double guesses = 0, accepted = 0;
+};
+
+// `speculate` is for the crowd; whoever is alone does without.
+Reached storm(const FakeModel::Options& model, Speculate speculate) {
+  Reached reached;
+  uint64_t seed = 1;
+  for (const Crowd& crowd : kCrowds) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     const std::vector<Job> jobs = testing::make_jobs(seed++, 160);
     // Roomy, one at a time, and every prompt in one chunk.
     EngineOptions one = testing::fake_engine_options();
     one.sequences_max = 1;
-    FakeEngine quiet(one, model_options());
+    one.speculate = Speculate::kOff;
+    FakeEngine quiet(one, model);
     const std::vector<Answer> alone = testing::run_alone(jobs, *quiet);
 
     EngineOptions options = testing::fake_engine_options();
@@ -54,22 +64,49 @@ TEST(EngineStorm, EveryRequestGetsTheAnswerItGetsAlone) {
     options.sequences_max = crowd.sequences;
     options.step_rows_max = crowd.rows;
     options.prefill_rows_with_decode = crowd.prefill_rows;
-    FakeEngine engine(options, model_options());
+    options.speculate = speculate;
+    const FakeClock still;  // rows take no time, so whatever can be guessed is
+    FakeEngine engine(options, model, {}, &still);
     const std::vector<Answer> answers = testing::run_together(jobs, *engine);
     for (size_t i = 0; i < jobs.size(); ++i) {
       SCOPED_TRACE(fmt::format("request {}", i));
       testing::expect_same(answers[i], alone[i]);
-      if (HasFailure()) return;
+      if (::testing::Test::HasFailure()) return reached;
     }
     while (!engine->idle()) std::this_thread::yield();
     while (engine->state().running > 0) std::this_thread::yield();
     EXPECT_EQ(engine->state().blocks_used, 0);
     EXPECT_EQ(engine->state().waiting, 0);
-    const std::string metrics = exposition(*engine.metrics().registry());
-    const std::string none = "vllm:num_preemptions_total{model_name=\"fake\"} 0\n";
-    crowds_with_preemption += metrics.find(none) == std::string::npos ? 1 : 0;
+    reached.crowds_with_preemption += counted(engine, "vllm:num_preemptions_total") > 0 ? 1 : 0;
+    reached.guesses += counted(engine, "vllm:spec_decode_num_draft_tokens_total");
+    reached.accepted += counted(engine, "vllm:spec_decode_num_accepted_tokens_total");
   }
-  EXPECT_GE(crowds_with_preemption, 3) << "the caches were large enough: this tests nothing";
+  return reached;
+}
+
+FakeModel::Options model_options() {
+  FakeModel::Options model;
+  model.eos = *testing::fake_tokenizer().data().eos;
+  return model;
+}
+
+TEST(EngineStorm, EveryRequestGetsTheAnswerItGetsAlone) {
+  const Reached reached = storm(model_options(), Speculate::kOff);
+  EXPECT_GE(reached.crowds_with_preemption, 3)
+      << "the caches were large enough: this tests nothing";
+  EXPECT_EQ(reached.guesses, 0);
+}
+
+// Texts that repeat themselves, sampled and penalised in every way: some guesses are right.
+TEST(EngineStorm, GuessingChangesNoAnswer) {
+  FakeModel::Options model = model_options();
+  model.memory = 1;
+  model.spread = 20.0f;
+  model.eos_every = 1'000;
+  const Reached reached = storm(model, Speculate::kAuto);
+  EXPECT_GE(reached.crowds_with_preemption, 3);
+  EXPECT_GT(reached.accepted, 500);
+  EXPECT_GT(reached.guesses, reached.accepted + 20);
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include "hadal/obs/engine_metrics.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "hadal/obs/registry.h"
 
@@ -61,6 +63,18 @@ class Registrar {
                  {"finished_reason", kLabel})
         .with({reason, model_name_});
   }
+  // By a guess's place in its run.
+  std::vector<obs::Counter*> positions(int32_t count) const {
+    std::vector<obs::Counter*> counters;
+    for (int32_t i = 0; i < count; ++i) {
+      counters.push_back(&registry_
+                              .counter("vllm:spec_decode_num_accepted_tokens_per_pos_total",
+                                       "Guessed tokens that were right, by place in their run.",
+                                       {kLabel, "position"})
+                              .with({model_name_, std::to_string(i)}));
+    }
+    return counters;
+  }
   obs::Gauge& cache_config(int32_t block_tokens, int32_t blocks) const {
     return registry_
         .gauge("vllm:cache_config_info", "The cache's shape, as labels.",
@@ -73,6 +87,8 @@ class Registrar {
   obs::Registry& registry_;
   const std::string model_name_;
 };
+
+constexpr int32_t kPositions = 16;  // of a run of guesses that are counted one by one
 
 constexpr std::array<const char*, 4> kReasons = {"stop", "length", "abort", "error"};
 
@@ -115,6 +131,13 @@ struct EngineMetrics::Impl {
       add.counter("vllm:prompt_tokens_total", "Prompt tokens that the model computed.");
   obs::Counter& generation_tokens =
       add.counter("vllm:generation_tokens_total", "Tokens generated.");
+  obs::Counter& drafts =
+      add.counter("vllm:spec_decode_num_drafts_total", "Runs of guessed tokens that were tried.");
+  obs::Counter& draft_tokens =
+      add.counter("vllm:spec_decode_num_draft_tokens_total", "Guessed tokens that were tried.");
+  obs::Counter& accepted_tokens =
+      add.counter("vllm:spec_decode_num_accepted_tokens_total", "Guessed tokens that were right.");
+  std::vector<obs::Counter*> accepted_at = add.positions(kPositions);
   obs::Counter& preemptions =
       add.counter("vllm:num_preemptions_total", "Requests that gave their cache blocks to others.");
   obs::Counter& refusals = add.counter("vllm:admission_rejections_total",
@@ -178,6 +201,12 @@ void EngineMetrics::generated(int32_t tokens) { impl_->generation_tokens.increme
 void EngineMetrics::prefix_lookup(int32_t tokens, int32_t hits) {
   impl_->prefix_queries.increment(tokens);
   impl_->prefix_hits.increment(hits);
+}
+void EngineMetrics::speculated(int32_t guesses, int32_t accepted) {
+  impl_->drafts.increment();
+  impl_->draft_tokens.increment(guesses);
+  impl_->accepted_tokens.increment(accepted);
+  for (int32_t i = 0; i < std::min(accepted, kPositions); ++i) impl_->accepted_at[i]->increment();
 }
 void EngineMetrics::preempted() { impl_->preemptions.increment(); }
 void EngineMetrics::refused() { impl_->refusals.increment(); }

@@ -48,6 +48,8 @@ class EngineMetrics {
   void generated(int32_t tokens);
   // A prompt was looked up in the prefix cache: its tokens, and how many were found.
   void prefix_lookup(int32_t tokens, int32_t hits);
+  // One sequence's guesses in one step: how many were run, and the first how many were right.
+  void speculated(int32_t guesses, int32_t accepted);
   void preempted();
   void refused();  // a full queue
 

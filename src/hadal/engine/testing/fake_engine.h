@@ -21,15 +21,15 @@ inline EngineOptions fake_engine_options() {
 class FakeEngine {
  public:
   explicit FakeEngine(EngineOptions options = fake_engine_options(), FakeModel::Options model = {},
-                      FakeModel::Hook hook = {})
+                      FakeModel::Hook hook = {}, const Clock* clock = nullptr)
       : tokenizer_(fake_tokenizer()),
         backend_(kernels::make_reference_backend()),
         metrics_("fake") {
     model.vocabulary = tokenizer_.vocabulary_size();
     auto owned = std::make_unique<FakeModel>(model, std::move(hook));
     model_ = owned.get();
-    auto engine =
-        Engine::make(std::move(owned), tokenizer_, *backend_, pool_, options, metrics_, clock_, {});
+    auto engine = Engine::make(std::move(owned), tokenizer_, *backend_, pool_, options, metrics_,
+                               clock != nullptr ? *clock : system_clock_, {});
     HADAL_CHECK(engine.has_value(), engine ? "" : engine.error().what);
     engine_ = std::move(*engine);
   }
@@ -54,7 +54,7 @@ class FakeEngine {
   ThreadPool pool_{3};
   std::unique_ptr<kernels::Backend> backend_;
   EngineMetrics metrics_;
-  SystemClock clock_;
+  SystemClock system_clock_;
   const FakeModel* model_ = nullptr;
   std::unique_ptr<Engine> engine_;
 };

@@ -44,6 +44,10 @@ class FakeModel final : public Model {
     TokenId eos = -1;  // likely in one of `eos_every` contexts; -1: never favoured
     uint64_t eos_every = 24;
     float odd_logit = 0.0f;  // every logit, when not 0
+    // Logits are a function of so many last tokens (all are read all the same): small, and texts
+    // repeat themselves. 0: of all.
+    int32_t memory = 0;
+    float spread = 4.0f;  // of logits, to both sides
   };
   // Runs at the beginning of every forward(), on the engine's thread.
   using Hook = std::function<void(const Batch&)>;
@@ -88,8 +92,7 @@ class FakeModel final : public Model {
 
   // The same logits from the tokens themselves, without any cache: the oracle.
   std::vector<float> logits_after(std::span<const TokenId> tokens) const {
-    uint64_t state = kStart;
-    for (const TokenId token : tokens) state = fold(state, token);
+    const uint64_t state = remember(tokens);
     std::vector<float> logits(static_cast<size_t>(options_.vocabulary));
     logits_for(state, logits);
     return logits;
@@ -102,15 +105,22 @@ class FakeModel final : public Model {
   static uint64_t fold(uint64_t state, TokenId token) {
     return Rng(state, static_cast<uint64_t>(token)).at(0);
   }
+  uint64_t remember(std::span<const TokenId> tokens) const {
+    const auto memory = static_cast<size_t>(options_.memory);
+    if (memory > 0 && tokens.size() > memory) tokens = tokens.last(memory);
+    uint64_t state = kStart;
+    for (const TokenId token : tokens) state = fold(state, token);
+    return state;
+  }
   void logits_for(uint64_t state, std::span<float> logits) const {
     const Rng rng(state);
     for (size_t i = 0; i < logits.size(); ++i) {
-      logits[i] = static_cast<float>(rng.uniform_at(i) * 8.0 - 4.0);
+      logits[i] = static_cast<float>((rng.uniform_at(i) * 2.0 - 1.0) * options_.spread);
       if (options_.odd_logit != 0.0f) logits[i] = options_.odd_logit;
     }
     if (options_.eos < 0) return;
     const bool favoured = rng.at(logits.size()) % options_.eos_every == 0;
-    logits[static_cast<size_t>(options_.eos)] = favoured ? 5.0f : -4.0f;
+    logits[static_cast<size_t>(options_.eos)] = (favoured ? 1.25f : -1.0f) * options_.spread;
   }
 
   static float* slot(const kernels::Segment& segment, int32_t position, size_t stream,
@@ -133,11 +143,11 @@ class FakeModel final : public Model {
       std::memcpy(slot(segment, position, stream, cache), row, sizeof row);
     }
   }
-  static uint64_t read(const Batch& batch, int32_t row, KvArena& cache) {
+  uint64_t read(const Batch& batch, int32_t row, KvArena& cache) const {
     const kernels::Segment* segment = batch.segments.data();
     while (row >= segment->first_row + segment->rows) ++segment;
     const int32_t last = segment->position + row - segment->first_row;
-    uint64_t state = kStart;
+    std::vector<TokenId> tokens;
     for (int32_t position = 0; position <= last; ++position) {
       const float* first = slot(*segment, position, 0, cache);
       for (size_t stream = 0; stream < kStreams; ++stream) {
@@ -147,9 +157,9 @@ class FakeModel final : public Model {
                         entry[3] == entry[0] * 31 + entry[1],
                     "position " + std::to_string(position) + " holds another one's row");
       }
-      state = fold(state, static_cast<TokenId>(first[0]));
+      tokens.push_back(static_cast<TokenId>(first[0]));
     }
-    return state;
+    return remember(tokens);
   }
 
   Options options_;
