@@ -127,6 +127,10 @@ int cmd_serve(int argc, char** argv) {
   ServeFlags flags;
   CLI::App app("answers over HTTP, as OpenAI's API does", "hadal serve");
   add_runtime_flags(app, &flags.runtime);
+  app.add_option("--target-itl", flags.runtime.options.target_itl_ms,
+                 "milliseconds between a stream's tokens that prompts of others may cause, 0: any "
+                 "[500]")
+      ->check(CLI::Range(0.0, 3'600'000.0));
   app.add_option("--host", flags.host, "address to listen on [127.0.0.1]");
   app.add_option("--port,-p", flags.port, "0: any free one [8080]")->check(CLI::Range(0, 65'535));
   auto* key = app.add_option("--api-key", flags.api_key, "keys that may ask, comma-separated");

@@ -155,6 +155,9 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   engine_options.kv_bytes = options.kv_memory;
   engine_options.speculate = options.speculate;
   if (options.draft_max >= 0) engine_options.draft_max = options.draft_max;
+  if (options.target_itl_ms >= 0) {
+    engine_options.target_itl = Nanos(static_cast<int64_t>(options.target_itl_ms * 1e6));
+  }
   std::random_device device;
   engine_options.random_seed = (static_cast<uint64_t>(device()) << 32) | device();
   parts->metrics = std::make_unique<EngineMetrics>(served.names.front(), std::move(registry));

@@ -10,6 +10,14 @@
 #include "hadal/hw/memory.h"
 
 namespace hadal {
+namespace {
+
+double expert_share(const ModelConfig& config) {
+  if (config.moe.experts == 0) return 1.0;
+  return static_cast<double>(config.moe.gate.experts_used) / config.moe.experts;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::make(std::unique_ptr<Model> model,
                                              const Tokenizer& tokenizer, kernels::Backend& backend,
@@ -29,6 +37,7 @@ Result<std::unique_ptr<Engine>> Engine::make(std::unique_ptr<Model> model,
   HADAL_TRY_VOID(model->prepare(size.step_rows_max, size.step_logits_max));
   HADAL_TRY(KvArena arena, KvArena::make(layout, size.blocks, backend));
   metrics.cache_config(options.block_tokens, size.blocks);
+  metrics.target_itl(to_seconds(options.target_itl));
   log_to(log, LogLevel::kInfo,
          fmt::format("cache of {} blocks of {} tokens, {} bytes; {} sequences of at most {} tokens",
                      size.blocks, options.block_tokens,
@@ -53,6 +62,8 @@ LocalEngine::LocalEngine(Parts parts)
            .queue_max = parts_.size.queue_max + parts_.size.sequences_max,
            .step_rows_max = parts_.size.step_rows_max,
            .prefill_rows_with_decode = parts_.options.prefill_rows_with_decode,
+           .target_itl = parts_.options.target_itl,
+           .expert_share = expert_share(parts_.model->config()),
            .step_logits_max = parts_.size.step_logits_max},
           pool_),
       speculator_(parts_.options, parts_.model->config(), parts_.metrics) {
@@ -231,6 +242,21 @@ void LocalEngine::run_step() {
   sample(plan, logits);
   deliver(plan);
   if (!speculator_.off()) speculator_.propose(scheduler_);
+  learn(plan, parts_.clock.now() - now);
+}
+
+// From the plan to the last event: what the next token of those who generate waits for.
+void LocalEngine::learn(const sched::Plan& plan, Nanos elapsed) {
+  scheduler_.took(elapsed);
+  const Nanos target = parts_.options.target_itl;
+  parts_.metrics.step(
+      {.seconds = to_seconds(elapsed),
+       .over_target = target > Nanos::zero() && plan.shape.decode_rows > 0 && elapsed > target,
+       .prompt_rows_most = plan.prompt_rows_most});
+  const auto& terms = scheduler_.cost().terms();
+  for (size_t i = 0; i < terms.size(); ++i) {
+    parts_.metrics.step_cost(sched::StepCost::kTermNames[i], terms[i]);
+  }
 }
 
 ConstView LocalEngine::forward(const sched::Plan& plan) {

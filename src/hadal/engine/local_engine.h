@@ -57,6 +57,7 @@ class LocalEngine final : public Engine {
   void begin(Arrival arrival);
   void end_early(RequestId id);
   void run_step();
+  void learn(const sched::Plan& plan, Nanos elapsed);
   ConstView forward(const sched::Plan& plan);
   void sample(const sched::Plan& plan, ConstView logits);
   void sample_segment(const sched::Segment& segment, ConstView logits, int64_t row,

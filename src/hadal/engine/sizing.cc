@@ -31,6 +31,7 @@ Status check_options(const EngineOptions& o, int32_t model_context) {
   HADAL_TRY_VOID(check_range("sequences_max", o.sequences_max, 0, kSequencesMax));
   HADAL_TRY_VOID(check_range("queue_max", o.queue_max, 0, kQueueMax));
   HADAL_TRY_VOID(check_range("block_tokens", o.block_tokens, 1, 1'024));
+  if (o.target_itl < Nanos::zero()) return fail(Code::kInvalidInput, "target_itl is negative");
   HADAL_TRY_VOID(check_range("step_rows_max", o.step_rows_max, 1, kRowsMax));
   HADAL_TRY_VOID(check_range("draft_max", o.draft_max, 0, Speculator::kGuessesMax));
   return check_range("prefill_rows_with_decode", o.prefill_rows_with_decode, 1, kRowsMax);

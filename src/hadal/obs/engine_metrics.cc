@@ -75,6 +75,13 @@ class Registrar {
     }
     return counters;
   }
+  obs::Gauge& step_cost(const char* term) const {
+    return registry_
+        .gauge("hadal:step_cost_seconds",
+               "What a step is taken to cost, by term: each step, experts read, a row, 1024 keys.",
+               {kLabel, "term"})
+        .with({model_name_, term});
+  }
   obs::Gauge& cache_config(int32_t block_tokens, int32_t blocks) const {
     return registry_
         .gauge("vllm:cache_config_info", "The cache's shape, as labels.",
@@ -145,6 +152,15 @@ struct EngineMetrics::Impl {
   ByReason ended{add};
   obs::Histogram& iteration_tokens =
       add.histogram("vllm:iteration_tokens_total", "Rows of one step of the model.", step_tokens());
+  obs::Histogram& step_seconds =
+      add.histogram("hadal:step_seconds", "A step of the model, sampling and sending included.",
+                    inter_token_seconds());
+  obs::Counter& steps_over_target =
+      add.counter("hadal:steps_over_target_total",
+                  "Steps that somebody's next token waited for longer than --target-itl.");
+  obs::Gauge& prompt_rows_most =
+      add.gauge("hadal:step_prompt_rows_most", "Prompt rows that the last step had room for.");
+  obs::Gauge& target = add.gauge("hadal:target_inter_token_seconds", "--target-itl; 0: none.");
   obs::Histogram& first_token =
       add.histogram("vllm:time_to_first_token_seconds", "From the request to its first token.",
                     first_token_seconds());
@@ -196,6 +212,15 @@ void EngineMetrics::load(int32_t running, int32_t waiting, double kv_use) {
 void EngineMetrics::iteration(int32_t tokens, int32_t prompt) {
   impl_->iteration_tokens.observe(tokens);
   impl_->prompt_tokens.increment(prompt);
+}
+void EngineMetrics::step(const StepReport& report) {
+  impl_->step_seconds.observe(report.seconds);
+  if (report.over_target) impl_->steps_over_target.increment();
+  impl_->prompt_rows_most.set(report.prompt_rows_most);
+}
+void EngineMetrics::target_itl(double seconds) { impl_->target.set(seconds); }
+void EngineMetrics::step_cost(const char* term, double seconds) {
+  impl_->add.step_cost(term).set(seconds);
 }
 void EngineMetrics::generated(int32_t tokens) { impl_->generation_tokens.increment(tokens); }
 void EngineMetrics::prefix_lookup(int32_t tokens, int32_t hits) {

@@ -13,6 +13,13 @@ namespace obs {
 class Registry;
 }
 
+// A step of the model, and what bounds it.
+struct StepReport {
+  double seconds = 0;            // from its plan to the last event of its tokens
+  bool over_target = false;      // others' tokens waited for it, and longer than the target
+  int32_t prompt_rows_most = 0;  // prompt rows that there was room for
+};
+
 // A request that ended, however it did. Seconds; -1 where the request never came so far.
 struct FinishedRequest {
   const char* reason = "stop";  // "stop", "length", "abort" (cancelled) or "error"
@@ -45,6 +52,11 @@ class EngineMetrics {
 
   // One step of the model over `tokens` rows, of which `prompt` were prompt rows.
   void iteration(int32_t tokens, int32_t prompt);
+  void step(const StepReport& report);
+  // The target for steps that others' tokens wait for; 0: none. Once.
+  void target_itl(double seconds);
+  // What the scheduler takes a step to cost: a coefficient by its name, in seconds.
+  void step_cost(const char* term, double seconds);
   void generated(int32_t tokens);
   // A prompt was looked up in the prefix cache: its tokens, and how many were found.
   void prefix_lookup(int32_t tokens, int32_t hits);

@@ -16,7 +16,9 @@ TEST(EngineMetrics, EverySeriesStandsAtZero) {
   for (const char* name :
        {"vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc",
         "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total",
-        "vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:num_preemptions_total"}) {
+        "vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:num_preemptions_total",
+        "hadal:steps_over_target_total", "hadal:step_prompt_rows_most",
+        "hadal:target_inter_token_seconds"}) {
     EXPECT_THAT(text, HasSubstr(std::string(name) + "{model_name=\"tiny\"} 0"));
   }
   for (const char* name :
@@ -25,7 +27,8 @@ TEST(EngineMetrics, EverySeriesStandsAtZero) {
         "vllm:request_queue_time_seconds", "vllm:request_inference_time_seconds",
         "vllm:request_prefill_time_seconds", "vllm:request_decode_time_seconds",
         "vllm:request_prompt_tokens", "vllm:request_generation_tokens",
-        "vllm:request_max_num_generation_tokens", "vllm:iteration_tokens_total"}) {
+        "vllm:request_max_num_generation_tokens", "vllm:iteration_tokens_total",
+        "hadal:step_seconds"}) {
     EXPECT_THAT(text, HasSubstr(std::string(name) + "_count{model_name=\"tiny\"} 0"));
   }
   for (const char* reason : {"stop", "length", "abort", "error"}) {
@@ -40,6 +43,10 @@ TEST(EngineMetrics, CountsWhatHappened) {
   metrics.load(3, 2, 0.25);
   metrics.iteration(70, 64);
   metrics.generated(6);
+  metrics.target_itl(0.5);
+  metrics.step({.seconds = 0.7, .over_target = true, .prompt_rows_most = 64});
+  metrics.step({.seconds = 0.2, .over_target = false, .prompt_rows_most = 48});
+  metrics.step_cost("prompt_row", 0.25);
   metrics.prefix_lookup(64, 32);
   metrics.first_token(0.2);
   metrics.inter_token(0.03);
@@ -54,7 +61,12 @@ TEST(EngineMetrics, CountsWhatHappened) {
   metrics.finished({.reason = "abort", .prompt_tokens = 9, .e2e = 0.1});  // never ran
   const std::string text = exposition(*metrics.registry());
   for (const char* line :
-       {"vllm:cache_config_info{block_size=\"32\",model_name=\"tiny\",num_gpu_blocks=\"100\"} 1",
+       {"hadal:step_seconds_count{model_name=\"tiny\"} 2",
+        "hadal:steps_over_target_total{model_name=\"tiny\"} 1",
+        "hadal:step_prompt_rows_most{model_name=\"tiny\"} 48",
+        "hadal:target_inter_token_seconds{model_name=\"tiny\"} 0.5",
+        "hadal:step_cost_seconds{model_name=\"tiny\",term=\"prompt_row\"} 0.25",
+        "vllm:cache_config_info{block_size=\"32\",model_name=\"tiny\",num_gpu_blocks=\"100\"} 1",
         "vllm:num_requests_running{model_name=\"tiny\"} 3",
         "vllm:kv_cache_usage_perc{model_name=\"tiny\"} 0.25",
         "vllm:prompt_tokens_total{model_name=\"tiny\"} 64",

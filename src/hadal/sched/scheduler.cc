@@ -8,7 +8,6 @@
 #include "hadal/base/check.h"
 
 namespace hadal::sched {
-
 struct Scheduler::Entry {
   uint64_t id = 0;
   std::vector<int32_t> tokens;  // prompt and answer so far
@@ -35,7 +34,7 @@ struct Scheduler::Entry {
 };
 
 Scheduler::Scheduler(const SchedulerOptions& options, kv::Pool& pool)
-    : options_(options), pool_(pool) {
+    : options_(options), pool_(pool), cost_(options.expert_share) {
   HADAL_CHECK(options.context >= 2 && options.running_max >= 1 && options.queue_max >= 0);
   HADAL_CHECK(options.step_rows_max >= options.running_max);
   HADAL_CHECK(options.step_logits_max >= options.running_max);
@@ -89,7 +88,9 @@ Status Scheduler::submit(Submission submission, Nanos now) {
 
 const Plan& Scheduler::step(Nanos now) {
   plan_.segments.clear();
-  plan_.rows = plan_.logits = plan_.prompt_rows = plan_.guesses = plan_.preempted = 0;
+  plan_.rows = plan_.logits = plan_.prompt_rows = plan_.prompt_rows_most = 0;
+  plan_.guesses = plan_.preempted = 0;
+  plan_.shape = {};
   for (Entry* entry : running_) {
     HADAL_CHECK(entry->lacks() > 0, fmt::format("sequence {} got no token", entry->id));
     entry->planned = entry->guessed = 0;
@@ -117,7 +118,7 @@ void Scheduler::plan_decode() {
   // By index: a pre-emption takes sequences off the end while this walks.
   for (size_t i = 0; i < running_.size(); ++i) {
     Entry& entry = *running_[i];
-    if (entry.lacks() == 1 && reserve_or_preempt(entry)) add_segment(entry, 1);
+    if (entry.lacks() == 1 && reserve_or_preempt(entry)) add_segment(entry, 1, Role::kDecode);
   }
 }
 
@@ -210,12 +211,37 @@ bool Scheduler::waits_for_another(size_t index) const {
   return false;
 }
 
+// How many prompt rows, at most `most`, the decode rows of plan_ may wait for.
+int32_t Scheduler::prompt_rows_within(int32_t most) const {
+  if (options_.target_itl == Nanos::zero() || !cost_.known()) return most;
+  // The dearest prompt's place stands for all: too few rows rather than too slow a step.
+  int64_t position = 0;
+  for (const Entry* entry : prefills_) position = std::max<int64_t>(position, entry->computed);
+  const auto seconds = [&](int64_t rows) {
+    StepShape shape = plan_.shape;
+    shape.prompt_rows = static_cast<int32_t>(rows);
+    shape.prompt_keys = rows * position + rows * (rows + 1) / 2;
+    return cost_.predict(shape);
+  };
+  const double allowed = to_seconds(options_.target_itl);
+  int32_t fits = std::min(most, plan_.shape.decode_rows);
+  int32_t too_many = most + 1;
+  while (fits + 1 < too_many) {
+    const int32_t middle = fits + (too_many - fits) / 2;
+    (seconds(middle) <= allowed ? fits : too_many) = middle;
+  }
+  return fits;
+}
+
 void Scheduler::plan_prefill() {
   order_prefills();
   if (prefills_.empty()) return;
   const bool others_generate = plan_.rows > 0;
   int32_t rows = options_.step_rows_max - plan_.rows;
-  if (others_generate) rows = std::min(rows, options_.prefill_rows_with_decode);
+  if (others_generate && rows > 0) {
+    rows = prompt_rows_within(std::min(rows, options_.prefill_rows_with_decode));
+  }
+  plan_.prompt_rows_most = rows;
   int32_t extra_logits = options_.step_logits_max - running();
   const auto give = [&](Entry& entry, int32_t wanted) {
     int32_t most = std::min({wanted, rows, entry.lacks() - entry.planned});
@@ -237,7 +263,7 @@ void Scheduler::plan_prefill() {
   for (Entry* entry : prefills_) {
     if (entry->planned == 0) continue;
     plan_.prompt_rows += entry->planned;
-    add_segment(*entry, entry->planned);
+    add_segment(*entry, entry->planned, Role::kPrompt);
   }
 }
 
@@ -262,12 +288,18 @@ void Scheduler::plan_guesses() {
     plan_.rows += count;
     plan_.logits += count;
     plan_.guesses += count;
+    plan_.shape.decode_rows += count;
+    plan_.shape.decode_keys += int64_t{count} * entry.size() + int64_t{count} * (count + 1) / 2;
     room -= count;
   }
 }
 
-void Scheduler::add_segment(Entry& entry, int32_t rows) {
+void Scheduler::add_segment(Entry& entry, int32_t rows, Role role) {
   entry.planned = rows;
+  const bool decodes = role == Role::kDecode;
+  (decodes ? plan_.shape.decode_rows : plan_.shape.prompt_rows) += rows;
+  (decodes ? plan_.shape.decode_keys : plan_.shape.prompt_keys) +=
+      int64_t{rows} * entry.computed + int64_t{rows} * (rows + 1) / 2;
   const bool samples = rows == entry.lacks();
   const int32_t logits = entry.prompt_logits ? rows : samples ? 1 : 0;
   plan_.segments.push_back({.id = entry.id,
@@ -335,6 +367,10 @@ bool Scheduler::remove(uint64_t id) {
   }
   entries_.erase(found);
   return true;
+}
+
+void Scheduler::took(Nanos elapsed) {
+  if (plan_.rows > 0 && elapsed > Nanos::zero()) cost_.observe(plan_.shape, to_seconds(elapsed));
 }
 
 std::string Scheduler::audit() const {

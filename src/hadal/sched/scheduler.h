@@ -9,6 +9,7 @@
 //   accept()              for each segment with guesses: how many of them were right
 //   append() / remove()   for each segment with logits: its next token, or its end
 //   guess()               perhaps: tokens that may come next
+//   took(elapsed)         optional: how long all of this took, which later plans learn from
 //
 // A sequence has one counter, `computed`: positions in the cache. What it lacks, tokens.size() -
 // computed, is what it wants to run. A prompt lacks many rows, a generating sequence one; after a
@@ -22,12 +23,13 @@
 //
 // Rules, in the order in which they win:
 // 1. A sequence that lacks one row (it generates) runs in every step.
-// 2. Prompt rows fill the step up to step_rows_max, and up to prefill_rows_with_decode while
-// somebody
-//    generates, so that a long prompt delays the others' tokens by a bounded amount. The first
-//    prompt in order has at least half of these rows, so it ends; the others share the rest, of one
-//    priority the one with the fewest rows left first, so a short prompt does not wait behind a
-//    long one.
+// 2. Prompt rows fill the step up to step_rows_max. While somebody generates, they fill it up to
+//    prefill_rows_with_decode and only as far as the step is expected to take no longer than
+//    target_itl, so that a long prompt delays the others' tokens by a bounded time; but there may
+//    always be one prompt row for each generating one, so that prompts end where generating alone
+//    takes that long. The first prompt in order has at least half of these rows; the others share
+//    the rest, of one priority the one with the fewest rows left first, so a short prompt does not
+//    wait behind a long one.
 // 3. Admission is in order: priority (lower first), then arrival. A sequence is admitted when
 // blocks for
 //    all of its tokens can be had at once, beside one spare block for each running sequence; nobody
@@ -56,6 +58,7 @@
 #include "hadal/base/clock.h"
 #include "hadal/base/result.h"
 #include "hadal/kv/pool.h"
+#include "hadal/sched/step_cost.h"
 
 namespace hadal::sched {
 
@@ -65,6 +68,8 @@ struct SchedulerOptions {
   int32_t queue_max = 1024;               // waiting for their first admission
   int32_t step_rows_max = 512;            // >= running_max
   int32_t prefill_rows_with_decode = 64;  // >= 1
+  Nanos target_itl{0};                    // 0: no such bound
+  double expert_share = 1.0;              // of the routed experts, what one row uses; 1: dense
   int32_t step_logits_max = 64;           // rows of a step whose logits are wanted; >= running_max
   Nanos patience = std::chrono::minutes(2);  // 0: priorities are strict
 };
@@ -103,6 +108,9 @@ struct Plan {
   int32_t prompt_rows = 0;  // of sequences that lacked more than one row
   int32_t guesses = 0;      // rows that are guessed
   int32_t preempted = 0;    // sequences that lost their blocks to make this plan
+  StepShape shape;          // what the step costs depends on
+  // Prompt rows that the bounds of rule 2 left room for, were there as many.
+  int32_t prompt_rows_most = 0;
 };
 
 class Scheduler {
@@ -127,12 +135,15 @@ class Scheduler {
   void guess(uint64_t id, std::span<const int32_t> tokens);
   // Ends a sequence, running or waiting; its blocks are free at once. False: not here.
   bool remove(uint64_t id);
+  // The last non-empty step, from before it ran to where the next can begin. Zero is ignored.
+  void took(Nanos elapsed);
 
   int32_t running() const { return static_cast<int32_t>(running_.size()); }
   int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
   // Waiting for their first admission: what queue_max bounds.
   int32_t queued() const { return queued_; }
   bool idle() const { return running_.empty() && waiting_.empty(); }
+  const StepCost& cost() const { return cost_; }
 
   // For tests: "" or the first broken promise, the pool's audit included.
   std::string audit() const;
@@ -147,13 +158,16 @@ class Scheduler {
   bool reserve_or_preempt(Entry& entry);
   void preempt(Entry& entry);
   void plan_prefill();
+  int32_t prompt_rows_within(int32_t most) const;
   void order_prefills();
   bool waits_for_another(size_t index) const;
   void plan_guesses();
-  void add_segment(Entry& entry, int32_t rows);
+  enum class Role { kDecode, kPrompt };
+  void add_segment(Entry& entry, int32_t rows, Role role);
 
   SchedulerOptions options_;
   kv::Pool& pool_;
+  StepCost cost_;
   uint64_t arrivals_ = 0;
   int32_t queued_ = 0;
   std::unordered_map<uint64_t, std::unique_ptr<Entry>> entries_;

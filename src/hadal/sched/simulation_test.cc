@@ -64,6 +64,7 @@ class Simulation {
     options_.step_rows_max = options_.running_max + below(24);
     options_.prefill_rows_with_decode = 1 + below(8);
     options_.step_logits_max = options_.running_max + below(8);
+    options_.target_itl = std::chrono::milliseconds(below(2) * below(40));
     options_.patience = std::chrono::seconds(below(2) * (1 + below(50)));
     const bool prefix_cache = below(8) != 0;
     pool_ = std::make_unique<kv::Pool>(kv::PoolOptions{blocks, block_tokens, prefix_cache});
@@ -86,6 +87,7 @@ class Simulation {
       if (testing::Test::HasFatalFailure()) return;
       rows += static_cast<uint64_t>(plan.rows);
       execute(plan);
+      scheduler_->took(std::chrono::microseconds(below(5) * below(20'000)));
       if (testing::Test::HasFatalFailure()) return;
       ASSERT_EQ(scheduler_->audit(), "");
     }
