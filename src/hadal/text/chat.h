@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "hadal/base/result.h"
+#include "hadal/text/chat_message.h"
 #include "hadal/text/tokenizer.h"
 
 namespace hadal {
@@ -29,13 +30,6 @@ enum class ChatForm : uint8_t {
   kQwen3,        // ChatML, optional thinking
   kLlama3,
   kNone,  // no template: plain completion only
-};
-
-struct ChatMessage {
-  std::string role;  // system, user, assistant (developer is mapped to system by api)
-  std::string content;
-  std::string
-      reasoning;  // assistant only: an earlier turn's thinking, dropped or kept by the form's rule
 };
 
 struct ChatOptions {

@@ -23,8 +23,10 @@ size_t partial_marker(std::string_view text, std::string_view marker) {
 
 }  // namespace
 
-ReasoningSplitter::ReasoningSplitter(bool enabled, bool inside)
-    : state_(!enabled ? State::kContent
+ReasoningSplitter::ReasoningSplitter(bool enabled, bool inside,
+                                     std::span<const std::string_view> openers)
+    : openers_(openers),
+      state_(!enabled ? State::kContent
              : inside ? State::kReasoning
                       : State::kStart),
       trim_(enabled && inside),
@@ -81,18 +83,34 @@ bool ReasoningSplitter::consume_reasoning(ReasoningDelta* delta, bool final) {
       if (!skip_space()) return false;
     }
   }
-  const size_t close = pending_.find(kClose);
+  size_t close = pending_.find(kClose);
+  size_t marker = kClose.size();
+  for (const std::string_view opener : openers_) {
+    const size_t at = pending_.find(opener);
+    if (at < close) {
+      close = at;
+      marker = 0;
+    }
+  }
   if (close != std::string::npos) {
     delta->reasoning.append(pending_, 0, close);
-    pending_.erase(0, close + kClose.size());
+    pending_.erase(0, close + marker);
     state_ = State::kContent;
     trim_ = true;
     return true;
   }
-  const size_t held = final ? 0 : partial_marker(pending_, kClose);
+  const size_t held = final ? 0 : held_length();
   delta->reasoning.append(pending_, 0, pending_.size() - held);
   pending_.erase(0, pending_.size() - held);
   return false;
+}
+
+size_t ReasoningSplitter::held_length() const {
+  size_t held = partial_marker(pending_, kClose);
+  for (const std::string_view opener : openers_) {
+    held = std::max(held, partial_marker(pending_, opener));
+  }
+  return held;
 }
 
 // False when nothing but spaces has come yet.
