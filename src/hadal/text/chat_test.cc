@@ -351,9 +351,11 @@ class AgainstJinja : public ::testing::Test {
     std::vector<std::string> ours;
     for (int i = 0; i < 300; ++i) {
       const auto talk = random_talk(&random);
-      const ChatOptions options{.add_generation_prompt = i % 3 != 0,
-                                .thinking = i % 2 == 0,
-                                .date = i % 5 == 0 ? "22 Nov 2026" : ""};
+      const ChatOptions options{
+          .add_generation_prompt = i % 3 != 0,
+          .thinking = i % 2 == 0,
+          // Llama-3.2's asks for today's where it is given none
+          .date = i % 5 == 0 || name.find("3.2-3B") != std::string::npos ? "22 Nov 2026" : ""};
       json::array messages;
       for (const ChatMessage& message : talk) {
         json::object object{{"role", message.role}, {"content", message.content}};
