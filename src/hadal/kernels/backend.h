@@ -1,9 +1,9 @@
-// The seam between models and devices: pack weights, run operations. One implementation a device; the CPU
-// has several, chosen at start by what the processor can do, and a scalar reference that is the
-// specification of all.
+// The seam between models and devices: pack weights, run operations. One implementation a device;
+// the CPU has several, chosen at start by what the processor can do, and a scalar reference that is
+// the specification of all.
 //
-// Threads: one thread at a time calls operations of one backend (it owns its scratch memory and uses the
-// pool inside). pack_* may be called while no operation runs.
+// Threads: one thread at a time calls operations of one backend (it owns its scratch memory and
+// uses the pool inside). pack_* may be called while no operation runs.
 #pragma once
 
 #include <memory>
@@ -44,9 +44,20 @@ class Backend {
   // kExhausted when memory cannot be had.
   virtual Result<std::unique_ptr<Buffer>> allocate(uint64_t bytes) = 0;
   // kUnsupported names a type that this backend has no kernel for.
-  virtual Result<std::unique_ptr<Matrix>> pack(const MatrixSource& source) = 0;
+  // `memory`: where the packed bytes go, or are; null: memory of its own. Packing one source takes
+  // at most one extent, of a size that depends on types and shapes alone.
+  virtual Result<std::unique_ptr<Matrix>> pack(const MatrixSource& source,
+                                               WeightMemory* memory) = 0;
   virtual Result<std::unique_ptr<Ffn>> pack_ffn(const MatrixSource& gate, const MatrixSource& up,
-                                                const MatrixSource& down) = 0;
+                                                const MatrixSource& down, WeightMemory* memory) = 0;
+  Result<std::unique_ptr<Matrix>> pack(const MatrixSource& source) { return pack(source, nullptr); }
+  Result<std::unique_ptr<Ffn>> pack_ffn(const MatrixSource& gate, const MatrixSource& up,
+                                        const MatrixSource& down) {
+    return pack_ffn(gate, up, down, nullptr);
+  }
+  // Name and version of the layout that a WeightMemory receives: equal names, equal bytes for equal
+  // sources. Empty: this backend keeps sources as they are and uses no WeightMemory.
+  virtual std::string_view weight_layout() const = 0;
 
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void gather(const GatherArgs& args) = 0;
@@ -63,8 +74,8 @@ std::unique_ptr<Backend> make_reference_backend();
 
 // Names of the CPU implementations that this machine can run, best first; "ref" is the last.
 std::vector<std::string_view> cpu_implementations(const CpuFeatures& features);
-// `implementation` empty: the best. kUnsupported: an implementation that this machine lacks (says what is
-// missing) or that does not exist (lists those that do). `pool` must outlive the backend.
+// `implementation` empty: the best. kUnsupported: an implementation that this machine lacks (says
+// what is missing) or that does not exist (lists those that do). `pool` must outlive the backend.
 Result<std::unique_ptr<Backend>> make_cpu_backend(std::string_view implementation,
                                                   const CpuFeatures& features, ThreadPool& pool);
 

@@ -2,7 +2,6 @@
 #include "hadal/kernels/backend.h"
 
 #include <array>
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -18,7 +17,6 @@ class CpuBuffer final : public Buffer {
   CpuBuffer(std::unique_ptr<PanelMemory> memory, uint64_t bytes) : memory_(std::move(memory)) {
     data_ = memory_->data();
     size_ = bytes;
-    std::memset(data_, 0, bytes);
   }
 
  private:
@@ -40,13 +38,14 @@ class CpuBackend final : public Backend {
     }
     return std::make_unique<CpuBuffer>(std::move(memory), bytes);
   }
-  Result<std::unique_ptr<Matrix>> pack(const MatrixSource& source) override {
-    return PackedMatrix::make(source, context_.pool);
+  Result<std::unique_ptr<Matrix>> pack(const MatrixSource& source, WeightMemory* memory) override {
+    return PackedMatrix::make(source, context_.pool, memory);
   }
   Result<std::unique_ptr<Ffn>> pack_ffn(const MatrixSource& gate, const MatrixSource& up,
-                                        const MatrixSource& down) override {
-    return PackedFfn::make(gate, up, down, context_.pool);
+                                        const MatrixSource& down, WeightMemory* memory) override {
+    return PackedFfn::make(gate, up, down, context_.pool, memory);
   }
+  std::string_view weight_layout() const override { return kPanelLayout; }
 
   void embed(const EmbedArgs& args) override { cpu::embed(context_, args); }
   void gather(const GatherArgs& args) override { cpu::gather(context_, args); }

@@ -42,7 +42,8 @@ struct CpuContext {
 class PackedMatrix final : public Matrix {
  public:
   ~PackedMatrix() override;
-  static Result<std::unique_ptr<PackedMatrix>> make(const MatrixSource& source, ThreadPool& pool);
+  static Result<std::unique_ptr<PackedMatrix>> make(const MatrixSource& source, ThreadPool& pool,
+                                                    WeightMemory* memory = nullptr);
 
   const PanelMatrix& part(int64_t index) const;
   // target[0, cols) = row `row` of part `part`, as the kernels see it.
@@ -50,7 +51,7 @@ class PackedMatrix final : public Matrix {
 
  private:
   explicit PackedMatrix(const MatrixSource& source);
-  std::unique_ptr<PanelMemory> memory_;
+  std::unique_ptr<PanelMemory> memory_;  // null when packed into a WeightMemory
   std::vector<PanelMatrix> parts_;
   std::vector<std::vector<float>> scales_;  // FP8
 };
@@ -60,7 +61,8 @@ class PackedFfn final : public Ffn {
  public:
   ~PackedFfn() override;
   static Result<std::unique_ptr<PackedFfn>> make(const MatrixSource& gate, const MatrixSource& up,
-                                                 const MatrixSource& down, ThreadPool& pool);
+                                                 const MatrixSource& down, ThreadPool& pool,
+                                                 WeightMemory* memory = nullptr);
 
   const PanelMatrix& gate(int64_t index) const;
   const PanelMatrix& up(int64_t index) const;
@@ -68,7 +70,7 @@ class PackedFfn final : public Ffn {
 
  private:
   PackedFfn(int64_t count, int64_t hidden, int64_t inner);
-  std::unique_ptr<PanelMemory> memory_;
+  std::unique_ptr<PanelMemory> memory_;  // null when packed into a WeightMemory
   std::vector<PanelMatrix> gate_, up_, down_;
   std::vector<std::vector<float>> scales_;  // FP8, of all three
 };

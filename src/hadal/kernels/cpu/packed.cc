@@ -27,21 +27,26 @@ bool holds_nan(std::span<const std::byte> fp8) {
 }
 
 // What of a source a caller can get wrong is checked; what a file can get wrong is an error.
-Status check_source(const MatrixSource& source) {
+Status check_shape(const MatrixSource& source) {
   HADAL_TRY(const PanelForm form, panel_form(source.dtype));
   static_cast<void>(form);
   HADAL_CHECK(!source.parts.empty());
   HADAL_CHECK(source.rows > 0 && source.cols > 0);
   HADAL_CHECK(source.cols % dtype_info(source.dtype).block_elements == 0);
-  const uint64_t bytes = static_cast<uint64_t>(source.rows) * row_bytes(source.dtype, source.cols);
-  for (const std::span<const std::byte> part : source.parts) HADAL_CHECK(part.size() == bytes);
   if (source.dtype != DType::kF8E4M3) return {};
-
   HADAL_CHECK(source.fp8_scales.size() == source.parts.size());
-  for (size_t i = 0; i < source.parts.size(); ++i) {
-    const auto scales = static_cast<int64_t>(source.fp8_scales[i].size());
-    HADAL_CHECK(scales == fp8_blocks(source.rows) * fp8_blocks(source.cols));
-    if (holds_nan(source.parts[i])) {
+  for (const std::vector<float>& scales : source.fp8_scales) {
+    HADAL_CHECK(static_cast<int64_t>(scales.size()) ==
+                fp8_blocks(source.rows) * fp8_blocks(source.cols));
+  }
+  return {};
+}
+
+Status check_bytes(const MatrixSource& source) {
+  const uint64_t bytes = static_cast<uint64_t>(source.rows) * row_bytes(source.dtype, source.cols);
+  for (const std::span<const std::byte> part : source.parts) {
+    HADAL_CHECK(part.size() == bytes);
+    if (source.dtype == DType::kF8E4M3 && holds_nan(part)) {
       return fail(Code::kCorrupt, "FP8 weights [" + std::to_string(source.rows) + ", " +
                                       std::to_string(source.cols) + "] hold NaN");
     }
@@ -104,8 +109,15 @@ void pack_all(const std::vector<Placement>& places, ThreadPool& pool) {
   });
 }
 
-tl::unexpected<Error> no_memory(uint64_t bytes) {
-  return fail(Code::kExhausted, "no memory for " + std::to_string(bytes) + " bytes of weights");
+// An extent of `memory`, or memory of one's own in `own`.
+Result<WeightMemory::Extent> take(uint64_t bytes, WeightMemory* memory,
+                                  std::unique_ptr<PanelMemory>* own) {
+  if (memory != nullptr) return memory->take(bytes);
+  *own = PanelMemory::make(bytes);
+  if (*own == nullptr) {
+    return fail(Code::kExhausted, "no memory for " + std::to_string(bytes) + " bytes of weights");
+  }
+  return WeightMemory::Extent{(*own)->data(), false};
 }
 
 }  // namespace
@@ -115,23 +127,24 @@ PackedMatrix::PackedMatrix(const MatrixSource& source)
 PackedMatrix::~PackedMatrix() = default;
 
 Result<std::unique_ptr<PackedMatrix>> PackedMatrix::make(const MatrixSource& source,
-                                                         ThreadPool& pool) {
-  HADAL_TRY_VOID(check_source(source));
+                                                         ThreadPool& pool, WeightMemory* memory) {
+  HADAL_TRY_VOID(check_shape(source));
   auto matrix = std::unique_ptr<PackedMatrix>(new PackedMatrix(source));
   const uint64_t stride = source_panel_bytes(source);
   const uint64_t part_bytes = aligned(stride * panel_count(source.rows));
   matrix->bytes_ = part_bytes * source.parts.size();
-  matrix->memory_ = PanelMemory::make(matrix->bytes_);
-  if (matrix->memory_ == nullptr) return no_memory(matrix->bytes_);
+  HADAL_TRY(const WeightMemory::Extent extent, take(matrix->bytes_, memory, &matrix->memory_));
+  if (extent.data == nullptr) return matrix;
+  if (!extent.packed) HADAL_TRY_VOID(check_bytes(source));
 
   std::vector<Placement> places;
   for (size_t i = 0; i < source.parts.size(); ++i) {
-    places.push_back({&source, i, matrix->memory_->data() + i * part_bytes, stride});
+    places.push_back({&source, i, extent.data + i * part_bytes, stride});
     matrix->scales_.push_back(fp8_scales(source, i));
     matrix->bytes_ += matrix->scales_.back().size() * sizeof(float);
     matrix->parts_.push_back(panel_matrix(places.back(), matrix->scales_.back()));
   }
-  pack_all(places, pool);
+  if (!extent.packed) pack_all(places, pool);
   return matrix;
 }
 
@@ -148,10 +161,9 @@ PackedFfn::PackedFfn(int64_t count, int64_t hidden, int64_t inner) : Ffn(count, 
 PackedFfn::~PackedFfn() = default;
 
 Result<std::unique_ptr<PackedFfn>> PackedFfn::make(const MatrixSource& gate, const MatrixSource& up,
-                                                   const MatrixSource& down, ThreadPool& pool) {
-  HADAL_TRY_VOID(check_source(gate));
-  HADAL_TRY_VOID(check_source(up));
-  HADAL_TRY_VOID(check_source(down));
+                                                   const MatrixSource& down, ThreadPool& pool,
+                                                   WeightMemory* memory) {
+  for (const MatrixSource* source : {&gate, &up, &down}) HADAL_TRY_VOID(check_shape(*source));
   const size_t count = gate.parts.size();
   HADAL_CHECK(up.parts.size() == count && down.parts.size() == count);
   HADAL_CHECK(up.rows == gate.rows && up.cols == gate.cols);
@@ -163,10 +175,13 @@ Result<std::unique_ptr<PackedFfn>> PackedFfn::make(const MatrixSource& gate, con
   const uint64_t pair = gate_bytes + source_panel_bytes(up);
   const uint64_t down_at = aligned(pair * panel_count(gate.rows));
   const uint64_t down_bytes = source_panel_bytes(down);
-  const uint64_t extent = aligned(down_at + down_bytes * panel_count(down.rows));
-  ffn->bytes_ = extent * count;
-  ffn->memory_ = PanelMemory::make(ffn->bytes_);
-  if (ffn->memory_ == nullptr) return no_memory(ffn->bytes_);
+  const uint64_t expert = aligned(down_at + down_bytes * panel_count(down.rows));
+  ffn->bytes_ = expert * count;
+  HADAL_TRY(const WeightMemory::Extent extent, take(ffn->bytes_, memory, &ffn->memory_));
+  if (extent.data == nullptr) return ffn;
+  for (const MatrixSource* source : {&gate, &up, &down}) {
+    if (!extent.packed) HADAL_TRY_VOID(check_bytes(*source));
+  }
 
   std::array<std::vector<Placement>, 3> places;
   const auto place = [&](size_t which, const Placement& at, std::vector<PanelMatrix>& matrices) {
@@ -176,11 +191,12 @@ Result<std::unique_ptr<PackedFfn>> PackedFfn::make(const MatrixSource& gate, con
     matrices.push_back(panel_matrix(at, ffn->scales_.back()));
   };
   for (size_t e = 0; e < count; ++e) {
-    std::byte* base = ffn->memory_->data() + e * extent;
+    std::byte* base = extent.data + e * expert;
     place(0, {&gate, e, base, pair}, ffn->gate_);
     place(1, {&up, e, base + gate_bytes, pair}, ffn->up_);
     place(2, {&down, e, base + down_at, down_bytes}, ffn->down_);
   }
+  if (extent.packed) return ffn;
   for (const std::vector<Placement>& one : places) pack_all(one, pool);
   return ffn;
 }

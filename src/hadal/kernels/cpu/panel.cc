@@ -15,6 +15,7 @@ namespace hadal::kernels::cpu {
 namespace {
 
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
+constexpr uint64_t kMemoryMax = uint64_t{1} << 48;  // more than any address space
 constexpr uint64_t kLine = 64;
 constexpr int64_t kFp8Block = 128;
 constexpr float kFp8AsHalf = 0x1.0p-8f;  // undoes the 2^8 in PanelMatrix::scales
@@ -158,17 +159,37 @@ uint64_t panel_bytes(const PanelForm& form, int64_t cols) {
 }
 
 std::unique_ptr<PanelMemory> PanelMemory::make(uint64_t bytes) {
-  const uint64_t alignment = bytes >= kHugePage ? kHugePage : kLine;
-  const uint64_t size = (bytes + alignment - 1) / alignment * alignment;
-  void* data = std::aligned_alloc(alignment, size);
-  if (data == nullptr) return nullptr;
-  if (alignment == kHugePage) static_cast<void>(::madvise(data, size, MADV_HUGEPAGE));
   auto memory = std::unique_ptr<PanelMemory>(new PanelMemory());
-  memory->data_ = static_cast<std::byte*>(data);
+  if (bytes > kMemoryMax) return nullptr;
+  if (bytes < kHugePage) {
+    const uint64_t size = (bytes + kLine - 1) / kLine * kLine;
+    memory->data_ = static_cast<std::byte*>(std::aligned_alloc(kLine, size));
+    if (memory->data_ == nullptr) return nullptr;
+    std::memset(memory->data_, 0, size);
+    return memory;
+  }
+  // One huge page more than needed, so that an aligned run lies in it; the rest is given back.
+  const uint64_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  void* got =
+      ::mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (got == MAP_FAILED) return nullptr;
+  auto* begin = static_cast<std::byte*>(got);
+  const uint64_t skip = (kHugePage - reinterpret_cast<uintptr_t>(got) % kHugePage) % kHugePage;
+  if (skip > 0) ::munmap(begin, skip);
+  if (skip < kHugePage) ::munmap(begin + skip + size, kHugePage - skip);
+  memory->data_ = begin + skip;
+  memory->mapped_ = size;
+  static_cast<void>(::madvise(memory->data_, size, MADV_HUGEPAGE));
   return memory;
 }
 
-PanelMemory::~PanelMemory() { std::free(data_); }
+PanelMemory::~PanelMemory() {
+  if (mapped_ > 0) {
+    ::munmap(data_, mapped_);
+  } else {
+    std::free(data_);
+  }
+}
 
 void unpack_row(const PanelMatrix& matrix, int64_t row, float* target) {
   HADAL_CHECK(row >= 0 && row < matrix.rows);

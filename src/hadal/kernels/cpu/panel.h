@@ -36,12 +36,17 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "hadal/base/result.h"
 #include "hadal/kernels/cpu/kernels.h"
 #include "hadal/kernels/weights.h"
 
 namespace hadal::kernels::cpu {
+
+// Names the bytes that all of the above make. Any change of them takes the next number: files of
+// packed weights outlive the program that wrote them.
+inline constexpr std::string_view kPanelLayout = "panel16/1";
 
 enum class Codes : uint8_t { kNibble, kFive, kSix, kByte };
 enum class Scales : uint8_t {
@@ -131,7 +136,7 @@ struct PanelMatrix {
   int64_t panels() const { return panel_count(rows); }
 };
 
-// Not initialised; 2 MB aligned and on huge pages where that pays.
+// Zeroes that cost nothing until they are touched; 2 MB aligned and on huge pages where that pays.
 class PanelMemory {
  public:
   // Null when memory cannot be had.
@@ -142,6 +147,7 @@ class PanelMemory {
  private:
   PanelMemory() = default;
   std::byte* data_ = nullptr;
+  uint64_t mapped_ = 0;  // bytes that are the system's; 0: the heap's
 };
 
 // Packs 16 rows of the file's bytes, each row_bytes(dtype, cols) long, as one panel: every byte of

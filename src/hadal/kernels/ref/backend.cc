@@ -38,13 +38,14 @@ class RefBackend final : public Backend {
     }
     return std::make_unique<RefBuffer>(static_cast<std::byte*>(data), bytes);
   }
-  Result<std::unique_ptr<Matrix>> pack(const MatrixSource& source) override {
+  Result<std::unique_ptr<Matrix>> pack(const MatrixSource& source, WeightMemory*) override {
     return RefMatrix::make(source);
   }
   Result<std::unique_ptr<Ffn>> pack_ffn(const MatrixSource& gate, const MatrixSource& up,
-                                        const MatrixSource& down) override {
+                                        const MatrixSource& down, WeightMemory*) override {
     return RefFfn::make(gate, up, down);
   }
+  std::string_view weight_layout() const override { return ""; }
 
   void embed(const EmbedArgs& args) override { ref::embed(args); }
   void gather(const GatherArgs& args) override { ref::gather(args); }
