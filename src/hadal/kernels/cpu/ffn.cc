@@ -66,6 +66,7 @@ class Experts {
   void up_pairs(const Group& group, int64_t begin, int64_t end, Scratch& scratch);
   void up_pair(const Group& group, int64_t tile, int64_t pair, float* acc);
   void down_panels(int64_t begin, int64_t end);
+  int64_t most_tiles() const;
 
   CpuContext& context_;
   const KernelTable& kernels_;
@@ -196,8 +197,8 @@ void Experts::up_pair(const Group& group, int64_t tile, int64_t pair, float* acc
   const int64_t begin = pair * kPairRows;
   const int64_t width = std::min(kPairRows, inner - begin);
   for (int64_t half = 0; half * kPanelRows < width; ++half) {
-    multiply_panel(kernels_, *group.gate, 2 * pair + half, input, gate);
-    multiply_panel(kernels_, *group.up, 2 * pair + half, input, up);
+    const int64_t panel = 2 * pair + half;
+    multiply_panels(kernels_, *group.gate, panel, *group.up, panel, input, gate, up);
     kernels_.silu_multiply(gate, up, input.columns * kPanelRows, gate);
     for (int32_t c = 0; c < input.columns; ++c) {
       std::memcpy(joined + c * kPairRows + half * kPanelRows, gate + c * kPanelRows,
@@ -238,10 +239,9 @@ void Experts::up_all() {
     bytes += 2 * static_cast<uint64_t>(pairs) * group.gate->stride;
     ends.push_back(total);
   }
-  const int64_t grain = panels_per_unit(total, bytes / total, context_.pool.threads());
-  context_.pool.parallel_for(total, grain, [&](size_t unit_begin, size_t unit_end, int thread) {
-    auto begin = static_cast<int64_t>(unit_begin);
-    const auto end = static_cast<int64_t>(unit_end);
+  PanelRun run{total, bytes / static_cast<uint64_t>(total), piece_bytes(most_tiles())};
+  run.step = 1;
+  for_panels(context_.pool, run, [&](int64_t begin, int64_t end, int thread) {
     for (size_t g = 0; begin < end; ++g) {
       if (begin >= ends[g]) continue;
       const int64_t first = g == 0 ? 0 : ends[g - 1];
@@ -253,22 +253,26 @@ void Experts::up_all() {
 }
 
 void Experts::down_panels(int64_t begin, int64_t end) {
-  alignas(64) float acc[kTileColumns * kPanelRows];
   for (const Group& group : groups_) {
     for (int64_t t = 0; t < tile_count(group.count); ++t) {
       const Tile tile = inner_tile(group, t);
       const Entry* entries = entries_.data() + group.first + t * kTileColumns;
-      for (int64_t p = begin; p < end; ++p) {
-        multiply_panel(kernels_, *group.down, p, tile, acc);
+      project_panels(kernels_, *group.down, begin, end, tile, [&](const float* acc, int64_t p) {
         const int64_t width = std::min(kPanelRows, out_.cols - p * kPanelRows);
         for (int32_t c = 0; c < tile.columns; ++c) {
           float* target = out_.row(entries[c].row) + p * kPanelRows;
           const float* source = acc + c * kPanelRows;
           for (int64_t r = 0; r < width; ++r) target[r] += entries[c].weight * source[r];
         }
-      }
+      });
     }
   }
+}
+
+int64_t Experts::most_tiles() const {
+  int64_t most = 0;
+  for (const Group& group : groups_) most = std::max(most, tile_count(group.count));
+  return most;
 }
 
 void Experts::run() {
@@ -277,11 +281,9 @@ void Experts::run() {
   const int64_t panels = panel_count(out_.cols);
   uint64_t bytes = 0;  // of a panel, all groups
   for (const Group& group : groups_) bytes += group.down->stride;
-  // The length of a run counts in each group by itself: they lie apart.
-  const int64_t grain = panels_per_unit(panels, bytes / groups_.size(), context_.pool.threads());
-  context_.pool.parallel_for(panels, grain, [&](size_t begin, size_t end, int) {
-    down_panels(static_cast<int64_t>(begin), static_cast<int64_t>(end));
-  });
+  PanelRun run{panels, bytes};
+  if (most_tiles() > 1) run.longest = piece_bytes(most_tiles()) * groups_.size();
+  for_panels(context_.pool, run, [&](int64_t begin, int64_t end, int) { down_panels(begin, end); });
 }
 
 std::vector<Entry> all_rows(int64_t rows) {

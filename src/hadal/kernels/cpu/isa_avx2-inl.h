@@ -14,6 +14,7 @@ struct U8x64 {
 };
 
 constexpr int kFloatColumns = 2;
+constexpr bool kPairs = false;
 
 HADAL_INLINE F32x16 f32_zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 HADAL_INLINE F32x16 f32_set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -195,6 +196,13 @@ HADAL_INLINE I32x16 dot(const U8x64* codes, const int8_t* a, int32_t negative_su
     }
   }
   return {lo, hi};
+}
+
+template <int kMaxCode, int kZeroBits, int kFirst, int kCount>
+HADAL_INLINE void dot_pair(const U8x64* first, const U8x64* second, const int8_t* a,
+                           int32_t negative_sum, I32x16* out_first, I32x16* out_second) {
+  *out_first = dot<kMaxCode, kZeroBits, kFirst, kCount>(first, a, negative_sum);
+  *out_second = dot<kMaxCode, kZeroBits, kFirst, kCount>(second, a, negative_sum);
 }
 
 HADAL_INLINE void load_bf16_pair(const void* p, F32x16* even, F32x16* odd) {

@@ -15,6 +15,8 @@ struct U8x64 {  // 16 lanes of four bytes
 
 // Columns of activations whose float accumulators a float kernel keeps in registers.
 constexpr int kFloatColumns = 8;
+// Registers enough for the codes of two panels.
+constexpr bool kPairs = true;
 
 HADAL_INLINE F32x16 f32_zero() { return {_mm512_setzero_ps()}; }
 HADAL_INLINE F32x16 f32_set(float x) { return {_mm512_set1_ps(x)}; }
@@ -102,6 +104,25 @@ HADAL_INLINE I32x16 dot(const U8x64* codes, const int8_t* a, int32_t negative_su
     sum = _mm512_dpbusd_epi32(sum, codes[g].v, _mm512_set1_epi32(word));
   }
   return {sum};
+}
+
+// The same of two panels; each broadcast of `a` is used twice.
+template <int kMaxCode, int kZeroBits, int kFirst, int kCount>
+HADAL_INLINE void dot_pair(const U8x64* first, const U8x64* second, const int8_t* a,
+                           int32_t negative_sum, I32x16* out_first, I32x16* out_second) {
+  __m512i one = _mm512_setzero_si512();
+  if constexpr (kZeroBits >= 0) one = _mm512_slli_epi32(_mm512_set1_epi32(negative_sum), kZeroBits);
+  __m512i two = one;
+#pragma GCC unroll 8
+  for (int g = kFirst; g < kFirst + kCount; ++g) {
+    int32_t word;
+    __builtin_memcpy(&word, a + 4 * g, sizeof(word));
+    const __m512i x = _mm512_set1_epi32(word);
+    one = _mm512_dpbusd_epi32(one, first[g].v, x);
+    two = _mm512_dpbusd_epi32(two, second[g].v, x);
+  }
+  out_first->v = one;
+  out_second->v = two;
 }
 
 // Float weights: a line of 64 bytes to the columns of a panel that it holds.

@@ -31,6 +31,10 @@ static_assert(sizeof(ActBlock) == 48);
 // tile: [cols / 32][columns], acc: [columns][16] (overwritten), columns in [1, kTileColumns].
 using IntKernel = void (*)(const std::byte* panel, int64_t cols, const ActBlock* tile,
                            int32_t columns, float* acc);
+// Two panels of one form and tile: each as IntKernel gives it.
+using IntPairKernel = void (*)(const std::byte* first, const std::byte* second, int64_t cols,
+                               const ActBlock* tile, int32_t columns, float* acc_first,
+                               float* acc_second);
 // The same for float weights. rows[c]: x of column c, [padded_cols]; scales: FP8's, one per 128
 // columns.
 using FloatKernel = void (*)(const std::byte* panel, const float* scales, int64_t padded_cols,
@@ -40,7 +44,8 @@ struct KernelTable {
   Isa isa;
   std::string_view name;
   // Plain arrays: the tables are filled inside the regions.
-  IntKernel integer[kDTypeCount];     // null: not an integer form
+  IntKernel integer[kDTypeCount];  // null: not an integer form
+  IntPairKernel integer_pair[kDTypeCount];
   FloatKernel floating[kDTypeCount];  // null: not a float form
 
   // x [cols] to cols / 32 blocks, `stride` apart.

@@ -19,15 +19,13 @@ bool overlap(ConstView a, ConstView b) {
 // Panels [begin, end) of one projection, all rows.
 void project(const KernelTable& kernels, const Projection& projection, const Batch& batch,
              int64_t begin, int64_t end) {
-  alignas(64) float acc[kTileColumns * kPanelRows];
   const PanelMatrix& matrix = of(*projection.weight).part(0);
   for (int64_t t = 0; t < batch.tiles(); ++t) {
     const Tile tile = batch.tile(t);
-    for (int64_t p = begin; p < end; ++p) {
-      multiply_panel(kernels, matrix, p, tile, acc);
-      store_panel(acc, tile.columns, p, projection.bias, projection.add, t * kTileColumns,
+    project_panels(kernels, matrix, begin, end, tile, [&](const float* acc, int64_t panel) {
+      store_panel(acc, tile.columns, panel, projection.bias, projection.add, t * kTileColumns,
                   projection.out);
-    }
+    });
   }
 }
 
@@ -88,10 +86,8 @@ void linear(CpuContext& context, const LinearArgs& args) {
     batch.prepare(context.kernels, context.scratch[thread], begin, end);
   });
 
-  const int64_t grain = panels_per_unit(panels, bytes / panels, context.pool.threads());
-  context.pool.parallel_for(panels, grain, [&](size_t unit_begin, size_t unit_end, int) {
-    auto begin = static_cast<int64_t>(unit_begin);
-    auto end = static_cast<int64_t>(unit_end);
+  const PanelRun run{panels, bytes / static_cast<uint64_t>(panels), piece_bytes(batch.tiles())};
+  for_panels(context.pool, run, [&](int64_t begin, int64_t end, int) {
     for (int i = 0; i < args.projection_count && end > 0; ++i) {
       const int64_t count = of(*args.projections[i].weight).part(0).panels();
       if (begin < count) {

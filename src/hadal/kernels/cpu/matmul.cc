@@ -29,6 +29,21 @@ void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64
   kernels.floating[type](data, scales, padded_columns(matrix.cols), tile.rows, tile.columns, acc);
 }
 
+void multiply_panels(const KernelTable& kernels, const PanelMatrix& first, int64_t first_panel,
+                     const PanelMatrix& second, int64_t second_panel, const Tile& tile,
+                     float* acc_first, float* acc_second) {
+  // One column is bound by memory, which likes one stream.
+  if (first.integer && first.dtype == second.dtype && tile.columns > 1) {
+    const std::byte* one = first.data + static_cast<uint64_t>(first_panel) * first.stride;
+    const std::byte* two = second.data + static_cast<uint64_t>(second_panel) * second.stride;
+    kernels.integer_pair[static_cast<size_t>(first.dtype)](one, two, first.cols, tile.blocks,
+                                                           tile.columns, acc_first, acc_second);
+    return;
+  }
+  multiply_panel(kernels, first, first_panel, tile, acc_first);
+  multiply_panel(kernels, second, second_panel, tile, acc_second);
+}
+
 Batch::Batch(Scratch& scratch, ConstView x, const float* norm_weight, float norm_eps, Needs needs)
     : x_(x), norm_weight_(norm_weight), norm_eps_(norm_eps) {
   if (needs.integer) blocks_ = scratch.take<ActBlock>(x.rows * (x.cols / kBlock));
@@ -86,13 +101,12 @@ void multiply(CpuContext& context, int thread, const PackedMatrix& matrix, int64
   needs.add(panels);
   Batch batch(scratch, x, nullptr, 0.0f, needs);
   batch.prepare(context.kernels, scratch, 0, x.rows);
-  float* acc = scratch.take<float>(kTileColumns * kPanelRows);
   for (int64_t t = 0; t < batch.tiles(); ++t) {
     const Tile tile = batch.tile(t);
-    for (int64_t p = 0; p < panels.panels(); ++p) {
-      multiply_panel(context.kernels, panels, p, tile, acc);
-      store_panel(acc, tile.columns, p, nullptr, add, t * kTileColumns, out);
-    }
+    project_panels(context.kernels, panels, 0, panels.panels(), tile,
+                   [&](const float* acc, int64_t panel) {
+                     store_panel(acc, tile.columns, panel, nullptr, add, t * kTileColumns, out);
+                   });
   }
 }
 

@@ -253,23 +253,114 @@ void multiply_int_panel(const std::byte* panel, int64_t cols, const ActBlock* ti
   }
 }
 
+// acc[c] of both panels + this block's part of one column. The broadcasts of a column's codes,
+// which would bind one panel to the rate of loads, serve both.
+template <class Form>
+HADAL_INLINE void add_block_pair(const U8x64* wa, const U8x64* wb,
+                                 const BlockScales<Form::kScales>& a,
+                                 const BlockScales<Form::kScales>& b, const ActBlock& x,
+                                 float* acc_a, float* acc_b) {
+  constexpr bool kHalves =
+      Form::kScales == Scales::kBytePair || Form::kScales == Scales::kNibblePair;
+  constexpr int kMax = Form::kMaxCode;
+  constexpr int kZero = Form::kZeroBits;
+  F32x16 sum_a = f32_load(acc_a);
+  F32x16 sum_b = f32_load(acc_b);
+  const F32x16 x_scale = f32_set(x.scale);
+  if constexpr (kHalves) {
+    const int32_t negative_high = x.negative_sum - x.negative_low_sum;
+    I32x16 low_a, low_b, high_a, high_b;
+    dot_pair<kMax, kZero, 0, 4>(wa, wb, x.codes, x.negative_low_sum, &low_a, &low_b);
+    dot_pair<kMax, kZero, 4, 4>(wa, wb, x.codes, negative_high, &high_a, &high_b);
+    sum_a = fma(to_f32(low_a), multiply(a.scale, x_scale), sum_a);
+    sum_b = fma(to_f32(low_b), multiply(b.scale, x_scale), sum_b);
+    sum_a = fma(to_f32(high_a), multiply(a.scale_high, x_scale), sum_a);
+    sum_b = fma(to_f32(high_b), multiply(b.scale_high, x_scale), sum_b);
+    if constexpr (Form::kScales == Scales::kNibblePair) {
+      const F32x16 low_sum = f32_set(-x.scale * static_cast<float>(x.negative_low_sum));
+      const F32x16 high_sum = f32_set(-x.scale * static_cast<float>(negative_high));
+      sum_a = fma(a.minimum_high, high_sum, fma(a.minimum, low_sum, sum_a));
+      sum_b = fma(b.minimum_high, high_sum, fma(b.minimum, low_sum, sum_b));
+    }
+  } else {
+    I32x16 dot_a, dot_b;
+    dot_pair<kMax, kZero, 0, 8>(wa, wb, x.codes, x.negative_sum, &dot_a, &dot_b);
+    sum_a = fma(to_f32(dot_a), multiply(a.scale, x_scale), sum_a);
+    sum_b = fma(to_f32(dot_b), multiply(b.scale, x_scale), sum_b);
+    if constexpr (Form::kScales == Scales::kHalfMin || Form::kScales == Scales::kSixMin) {
+      const F32x16 x_sum = f32_set(x.scaled_sum);
+      sum_a = fma(a.minimum, x_sum, sum_a);
+      sum_b = fma(b.minimum, x_sum, sum_b);
+    }
+  }
+  f32_store(acc_a, sum_a);
+  f32_store(acc_b, sum_b);
+}
+
+// Two panels at once: the same bits as one after the other.
+template <class Form>
+void multiply_int_pair(const std::byte* first, const std::byte* second, int64_t cols,
+                       const ActBlock* tile, int32_t columns, float* acc_a, float* acc_b) {
+  if constexpr (!kPairs) {
+    multiply_int_panel<Form>(first, cols, tile, columns, acc_a);
+    multiply_int_panel<Form>(second, cols, tile, columns, acc_b);
+    return;
+  }
+  constexpr int64_t kSuper = super_blocks(Form::kScales);
+  constexpr int64_t kSuperHeader = super_header_bytes(Form::kScales);
+  constexpr int64_t kHeader = block_header_bytes(Form::kScales);
+  constexpr int64_t kBytes = kHeader + code_bytes(Form::kCodes);
+  const auto* pa = reinterpret_cast<const uint8_t*>(first);
+  const auto* pb = reinterpret_cast<const uint8_t*>(second);
+  for (int32_t c = 0; c < columns; ++c) {
+    f32_store(acc_a + 16 * c, f32_zero());
+    f32_store(acc_b + 16 * c, f32_zero());
+  }
+  BlockScales<Form::kScales> a, b;
+  for (int64_t k = 0; k < cols / kBlock; k += kSuper) {
+    const uint8_t* header_a = pa;
+    const uint8_t* header_b = pb;
+    prefetch<kSuperHeader>(pa + kPrefetchAhead);
+    prefetch<kSuperHeader>(pb + kPrefetchAhead);
+    a.load_super(header_a);
+    b.load_super(header_b);
+    pa += kSuperHeader;
+    pb += kSuperHeader;
+    for (int i = 0; i < kSuper; ++i, pa += kBytes, pb += kBytes, tile += columns) {
+      a.load_block(header_a, pa, i);
+      b.load_block(header_b, pb, i);
+      prefetch<kBytes>(pa + kPrefetchAhead);
+      prefetch<kBytes>(pb + kPrefetchAhead);
+      U8x64 wa[8], wb[8];
+      load_codes<Form::kCodes, Form::kLevels>(pa + kHeader, wa);
+      load_codes<Form::kCodes, Form::kLevels>(pb + kHeader, wb);
+      for (int32_t c = 0; c < columns; ++c) {
+        add_block_pair<Form>(wa, wb, a, b, tile[c], acc_a + 16 * c, acc_b + 16 * c);
+      }
+    }
+  }
+}
+
+template <class Form>
+HADAL_INLINE void set_int_form(KernelTable& table, DType dtype) {
+  table.integer[static_cast<int>(dtype)] = multiply_int_panel<Form>;
+  table.integer_pair[static_cast<int>(dtype)] = multiply_int_pair<Form>;
+}
+
 HADAL_INLINE void register_int_forms(KernelTable& table) {
-  const auto set = [&table](DType dtype, IntKernel kernel) {
-    table.integer[static_cast<int>(dtype)] = kernel;
-  };
   using enum DType;
   constexpr Levels kLinear = Levels::kLinear;
-  set(kQ4_0, multiply_int_panel<IntForm<Codes::kNibble, Scales::kHalf, kLinear, 3>>);
-  set(kQ4_1, multiply_int_panel<IntForm<Codes::kNibble, Scales::kHalfMin, kLinear, -1>>);
-  set(kQ5_0, multiply_int_panel<IntForm<Codes::kFive, Scales::kHalf, kLinear, 4>>);
-  set(kQ5_1, multiply_int_panel<IntForm<Codes::kFive, Scales::kHalfMin, kLinear, -1>>);
-  set(kQ8_0, multiply_int_panel<IntForm<Codes::kByte, Scales::kHalf, kLinear, 7>>);
-  set(kQ2_K, multiply_int_panel<IntForm<Codes::kNibble, Scales::kNibblePair, kLinear, -1>>);
-  set(kQ3_K, multiply_int_panel<IntForm<Codes::kNibble, Scales::kBytePair, kLinear, 2>>);
-  set(kQ4_K, multiply_int_panel<IntForm<Codes::kNibble, Scales::kSixMin, kLinear, -1>>);
-  set(kQ5_K, multiply_int_panel<IntForm<Codes::kFive, Scales::kSixMin, kLinear, -1>>);
-  set(kQ6_K, multiply_int_panel<IntForm<Codes::kSix, Scales::kBytePair, kLinear, 5>>);
-  set(kIQ4_NL, multiply_int_panel<IntForm<Codes::kNibble, Scales::kHalf, Levels::kIq4, 7>>);
-  set(kIQ4_XS, multiply_int_panel<IntForm<Codes::kNibble, Scales::kByte, Levels::kIq4, 7>>);
-  set(kMXFP4, multiply_int_panel<IntForm<Codes::kNibble, Scales::kExponent, Levels::kMxfp4, 7>>);
+  set_int_form<IntForm<Codes::kNibble, Scales::kHalf, kLinear, 3>>(table, kQ4_0);
+  set_int_form<IntForm<Codes::kNibble, Scales::kHalfMin, kLinear, -1>>(table, kQ4_1);
+  set_int_form<IntForm<Codes::kFive, Scales::kHalf, kLinear, 4>>(table, kQ5_0);
+  set_int_form<IntForm<Codes::kFive, Scales::kHalfMin, kLinear, -1>>(table, kQ5_1);
+  set_int_form<IntForm<Codes::kByte, Scales::kHalf, kLinear, 7>>(table, kQ8_0);
+  set_int_form<IntForm<Codes::kNibble, Scales::kNibblePair, kLinear, -1>>(table, kQ2_K);
+  set_int_form<IntForm<Codes::kNibble, Scales::kBytePair, kLinear, 2>>(table, kQ3_K);
+  set_int_form<IntForm<Codes::kNibble, Scales::kSixMin, kLinear, -1>>(table, kQ4_K);
+  set_int_form<IntForm<Codes::kFive, Scales::kSixMin, kLinear, -1>>(table, kQ5_K);
+  set_int_form<IntForm<Codes::kSix, Scales::kBytePair, kLinear, 5>>(table, kQ6_K);
+  set_int_form<IntForm<Codes::kNibble, Scales::kHalf, Levels::kIq4, 7>>(table, kIQ4_NL);
+  set_int_form<IntForm<Codes::kNibble, Scales::kByte, Levels::kIq4, 7>>(table, kIQ4_XS);
+  set_int_form<IntForm<Codes::kNibble, Scales::kExponent, Levels::kMxfp4, 7>>(table, kMXFP4);
 }
