@@ -63,8 +63,9 @@ class Experts {
   void regroup();
   void regroup_tile(const Group& group, int64_t tile);
   void up_all();
-  void up_pairs(const Group& group, int64_t begin, int64_t end, Scratch& scratch);
-  void up_pair(const Group& group, int64_t tile, int64_t pair, float* acc);
+  void up_pairs(const Group& group, int64_t begin, int64_t end, const std::byte* next,
+                Scratch& scratch);
+  void up_pair(const Group& group, int64_t tile, int64_t pair, const std::byte* next, float* acc);
   void down_panels(int64_t begin, int64_t end);
   int64_t most_tiles() const;
 
@@ -186,7 +187,8 @@ void Experts::regroup() {
 
 // Panels 2 pair and 2 pair + 1 of gate and up, one tile: 32 numbers of each row's inner
 // activations. acc: [3][kTileColumns][16], then [kTileColumns][32].
-void Experts::up_pair(const Group& group, int64_t tile, int64_t pair, float* acc) {
+void Experts::up_pair(const Group& group, int64_t tile, int64_t pair, const std::byte* next,
+                      float* acc) {
   const Tile input = input_tile(group, tile);
   const int64_t first = group.first + tile * kTileColumns;
   constexpr int64_t kAcc = kTileColumns * kPanelRows;
@@ -198,7 +200,8 @@ void Experts::up_pair(const Group& group, int64_t tile, int64_t pair, float* acc
   const int64_t width = std::min(kPairRows, inner - begin);
   for (int64_t half = 0; half * kPanelRows < width; ++half) {
     const int64_t panel = 2 * pair + half;
-    multiply_panels(kernels_, *group.gate, panel, *group.up, panel, input, gate, up);
+    multiply_panels(kernels_, *group.gate, panel, *group.up, panel,
+                    half == 0 ? group.gate->panel(panel + 1) : next, input, gate, up);
     kernels_.silu_multiply(gate, up, input.columns * kPanelRows, gate);
     for (int32_t c = 0; c < input.columns; ++c) {
       std::memcpy(joined + c * kPairRows + half * kPanelRows, gate + c * kPanelRows,
@@ -221,11 +224,15 @@ void Experts::up_pair(const Group& group, int64_t tile, int64_t pair, float* acc
   }
 }
 
-void Experts::up_pairs(const Group& group, int64_t begin, int64_t end, Scratch& scratch) {
+void Experts::up_pairs(const Group& group, int64_t begin, int64_t end, const std::byte* next,
+                       Scratch& scratch) {
   const Scratch::Frame frame(scratch);
   float* acc = scratch.take<float>(4 * kTileColumns * kPanelRows);
   for (int64_t t = 0; t < tile_count(group.count); ++t) {
-    for (int64_t pair = begin; pair < end; ++pair) up_pair(group, t, pair, acc);
+    const std::byte* after = t + 1 < tile_count(group.count) ? group.gate->panel(2 * begin) : next;
+    for (int64_t pair = begin; pair < end; ++pair) {
+      up_pair(group, t, pair, pair + 1 < end ? group.gate->panel(2 * pair + 2) : after, acc);
+    }
   }
 }
 
@@ -236,7 +243,7 @@ void Experts::up_all() {
   for (const Group& group : groups_) {
     const int64_t pairs = (group.gate->panels() + 1) / 2;
     total += pairs;
-    bytes += 2 * static_cast<uint64_t>(pairs) * group.gate->stride;
+    bytes += 2 * static_cast<uint64_t>(pairs) * (group.gate->panel_bytes + group.up->panel_bytes);
     ends.push_back(total);
   }
   PanelRun run{total, bytes / static_cast<uint64_t>(total), piece_bytes(most_tiles())};
@@ -246,25 +253,36 @@ void Experts::up_all() {
       if (begin >= ends[g]) continue;
       const int64_t first = g == 0 ? 0 : ends[g - 1];
       const int64_t stop = std::min(end, ends[g]);
-      up_pairs(groups_[g], begin - first, stop - first, context_.scratch[thread]);
+      const std::byte* next = stop == ends[g] && g + 1 < groups_.size()
+                                  ? groups_[g + 1].gate->data
+                                  : groups_[g].gate->panel(2 * (stop - first));
+      up_pairs(groups_[g], begin - first, stop - first, next, context_.scratch[thread]);
       begin = stop;
     }
   });
 }
 
 void Experts::down_panels(int64_t begin, int64_t end) {
-  for (const Group& group : groups_) {
-    for (int64_t t = 0; t < tile_count(group.count); ++t) {
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    const Group& group = groups_[g];
+    const int64_t tiles = tile_count(group.count);
+    for (int64_t t = 0; t < tiles; ++t) {
       const Tile tile = inner_tile(group, t);
       const Entry* entries = entries_.data() + group.first + t * kTileColumns;
-      project_panels(kernels_, *group.down, begin, end, tile, [&](const float* acc, int64_t p) {
-        const int64_t width = std::min(kPanelRows, out_.cols - p * kPanelRows);
-        for (int32_t c = 0; c < tile.columns; ++c) {
-          float* target = out_.row(entries[c].row) + p * kPanelRows;
-          const float* source = acc + c * kPanelRows;
-          for (int64_t r = 0; r < width; ++r) target[r] += entries[c].weight * source[r];
-        }
-      });
+      // After the last group comes the next piece, which is likely the one behind this.
+      const std::byte* next = t + 1 < tiles            ? group.down->panel(begin)
+                              : g + 1 < groups_.size() ? groups_[g + 1].down->panel(begin)
+                                                       : groups_[0].down->panel(end);
+      project_panels(kernels_, *group.down, begin, end, next, tile,
+                     [&](const float* acc, int64_t p) {
+                       const int64_t width = std::min(kPanelRows, out_.cols - p * kPanelRows);
+                       for (int32_t c = 0; c < tile.columns; ++c) {
+                         float* target = out_.row(entries[c].row) + p * kPanelRows;
+                         const float* source = acc + c * kPanelRows;
+                         for (int64_t r = 0; r < width; ++r)
+                           target[r] += entries[c].weight * source[r];
+                       }
+                     });
     }
   }
 }
@@ -280,7 +298,7 @@ void Experts::run() {
   up_all();
   const int64_t panels = panel_count(out_.cols);
   uint64_t bytes = 0;  // of a panel, all groups
-  for (const Group& group : groups_) bytes += group.down->stride;
+  for (const Group& group : groups_) bytes += group.down->panel_bytes;
   PanelRun run{panels, bytes};
   if (most_tiles() > 1) run.longest = piece_bytes(most_tiles()) * groups_.size();
   for_panels(context_.pool, run, [&](int64_t begin, int64_t end, int) { down_panels(begin, end); });

@@ -27,14 +27,21 @@ struct ActBlock {
 };
 static_assert(sizeof(ActBlock) == 48);
 
-// A panel of integer codes times a tile: acc[c][r] = sum over k of w[r][k] x[c][k].
-// tile: [cols / 32][columns], acc: [columns][16] (overwritten), columns in [1, kTileColumns].
-using IntKernel = void (*)(const std::byte* panel, int64_t cols, const ActBlock* tile,
-                           int32_t columns, float* acc);
-// Two panels of one form and tile: each as IntKernel gives it.
-using IntPairKernel = void (*)(const std::byte* first, const std::byte* second, int64_t cols,
-                               const ActBlock* tile, int32_t columns, float* acc_first,
-                               float* acc_second);
+// A panel of integer codes times a tile: acc[c][r] = sum over k of w[r][k] x[c][k]. The panel's
+// super-blocks lie `step` bytes apart. tile: [cols / 32][columns], acc: [columns][16]
+// (overwritten), columns in [1, kTileColumns].
+using IntKernel = void (*)(const std::byte* panel, uint64_t step, int64_t cols,
+                           const ActBlock* tile, int32_t columns, float* acc);
+// Two panels of one form and step.
+struct PanelPair {
+  const std::byte* first;
+  const std::byte* second;
+  uint64_t step;
+  const std::byte* next;  // what will be read after them: prefetched towards the end
+};
+// Each panel's accumulators as IntKernel gives them.
+using IntPairKernel = void (*)(const PanelPair& pair, int64_t cols, const ActBlock* tile,
+                               int32_t columns, float* acc_first, float* acc_second);
 // The same for float weights. rows[c]: x of column c, [padded_cols]; scales: FP8's, one per 128
 // columns.
 using FloatKernel = void (*)(const std::byte* panel, const float* scales, int64_t padded_cols,

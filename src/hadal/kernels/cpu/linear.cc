@@ -22,7 +22,8 @@ void project(const KernelTable& kernels, const Projection& projection, const Bat
   const PanelMatrix& matrix = of(*projection.weight).part(0);
   for (int64_t t = 0; t < batch.tiles(); ++t) {
     const Tile tile = batch.tile(t);
-    project_panels(kernels, matrix, begin, end, tile, [&](const float* acc, int64_t panel) {
+    const std::byte* next = t + 1 < batch.tiles() ? matrix.panel(begin) : nullptr;
+    project_panels(kernels, matrix, begin, end, next, tile, [&](const float* acc, int64_t panel) {
       store_panel(acc, tile.columns, panel, projection.bias, projection.add, t * kTileColumns,
                   projection.out);
     });
@@ -77,7 +78,7 @@ void linear(CpuContext& context, const LinearArgs& args) {
     needs.add(matrix);
     needs.copy |= overlap(projection.out, args.x);
     panels += matrix.panels();
-    bytes += matrix.stride * matrix.panels();
+    bytes += matrix.panel_bytes * static_cast<uint64_t>(matrix.panels());
   }
 
   const Scratch::Frame frame(context.shared);

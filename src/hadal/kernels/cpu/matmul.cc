@@ -18,10 +18,10 @@ CpuContext::CpuContext(ThreadPool& threads, Isa set)
 
 void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64_t panel,
                     const Tile& tile, float* acc) {
-  const std::byte* data = matrix.data + static_cast<uint64_t>(panel) * matrix.stride;
+  const std::byte* data = matrix.panel(panel);
   const auto type = static_cast<size_t>(matrix.dtype);
   if (matrix.integer) {
-    kernels.integer[type](data, matrix.cols, tile.blocks, tile.columns, acc);
+    kernels.integer[type](data, matrix.step(panel), matrix.cols, tile.blocks, tile.columns, acc);
     return;
   }
   const float* scales = matrix.scales;
@@ -30,13 +30,12 @@ void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64
 }
 
 void multiply_panels(const KernelTable& kernels, const PanelMatrix& first, int64_t first_panel,
-                     const PanelMatrix& second, int64_t second_panel, const Tile& tile,
-                     float* acc_first, float* acc_second) {
-  // One column is bound by memory, which likes one stream.
-  if (first.integer && first.dtype == second.dtype && tile.columns > 1) {
-    const std::byte* one = first.data + static_cast<uint64_t>(first_panel) * first.stride;
-    const std::byte* two = second.data + static_cast<uint64_t>(second_panel) * second.stride;
-    kernels.integer_pair[static_cast<size_t>(first.dtype)](one, two, first.cols, tile.blocks,
+                     const PanelMatrix& second, int64_t second_panel, const std::byte* next,
+                     const Tile& tile, float* acc_first, float* acc_second) {
+  const uint64_t step = first.step(first_panel);
+  if (first.integer && first.dtype == second.dtype && step == second.step(second_panel)) {
+    const PanelPair pair{first.panel(first_panel), second.panel(second_panel), step, next};
+    kernels.integer_pair[static_cast<size_t>(first.dtype)](pair, first.cols, tile.blocks,
                                                            tile.columns, acc_first, acc_second);
     return;
   }
@@ -103,7 +102,7 @@ void multiply(CpuContext& context, int thread, const PackedMatrix& matrix, int64
   batch.prepare(context.kernels, scratch, 0, x.rows);
   for (int64_t t = 0; t < batch.tiles(); ++t) {
     const Tile tile = batch.tile(t);
-    project_panels(context.kernels, panels, 0, panels.panels(), tile,
+    project_panels(context.kernels, panels, 0, panels.panels(), nullptr, tile,
                    [&](const float* acc, int64_t panel) {
                      store_panel(acc, tile.columns, panel, nullptr, add, t * kTileColumns, out);
                    });

@@ -219,13 +219,12 @@ void pack_block(const BlockIQ4_XS& block, int row, std::byte* out) {
 }
 
 template <class Block>
-void pack_blocks(const std::byte* const* rows, int64_t cols, uint64_t super_bytes,
-                 std::byte* panel) {
+void pack_blocks(const std::byte* const* rows, int64_t cols, uint64_t step, std::byte* panel) {
   for (int64_t b = 0; b < cols / Block::kElements; ++b) {
     for (int r = 0; r < kPanelRows; ++r) {
       Block block;
       std::memcpy(&block, rows[r] + b * sizeof(Block), sizeof(Block));
-      pack_block(block, r, panel + b * super_bytes);
+      pack_block(block, r, panel + b * step);
     }
   }
 }
@@ -263,10 +262,8 @@ void pack_pairs(const std::byte* const* rows, int64_t cols, std::byte* panel) {
 
 }  // namespace
 
-void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, std::byte* panel) {
-  const Result<PanelForm> form = panel_form(dtype);
-  HADAL_CHECK(form.has_value());
-  const uint64_t step = form->integer ? super_bytes(*form) : 0;
+void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, uint64_t step,
+                std::byte* panel) {
   switch (dtype) {
     case DType::kF32:
       return pack_columns<uint32_t>(rows, cols, panel);

@@ -61,26 +61,24 @@ std::vector<float> fp8_scales(const MatrixSource& source, size_t part) {
   return scales;
 }
 
-uint64_t source_panel_bytes(const MatrixSource& source) {
-  return panel_bytes(*panel_form(source.dtype), source.cols);
-}
-
 // One part of a source and the place of its panels.
 struct Placement {
   const MatrixSource* source;
   size_t part;
   std::byte* data;
-  uint64_t stride;
+  PanelLayout layout;
 };
 
 PanelMatrix panel_matrix(const Placement& place, const std::vector<float>& scales) {
   PanelMatrix matrix;
   matrix.dtype = place.source->dtype;
-  matrix.integer = panel_form(matrix.dtype)->integer;
+  const PanelForm form = *panel_form(matrix.dtype);
+  matrix.integer = form.integer;
+  matrix.panel_bytes = panel_bytes(form, place.source->cols);
   matrix.rows = place.source->rows;
   matrix.cols = place.source->cols;
   matrix.data = place.data;
-  matrix.stride = place.stride;
+  matrix.layout = place.layout;
   matrix.scales = scales.empty() ? nullptr : scales.data();
   return matrix;
 }
@@ -94,7 +92,9 @@ void pack_one(const Placement& place, int64_t panel, const std::byte* zero_row) 
     const int64_t row = panel * kPanelRows + r;
     rows[r] = row < source.rows ? part + static_cast<uint64_t>(row) * bytes : zero_row;
   }
-  pack_panel(source.dtype, rows.data(), source.cols, place.data + panel * place.stride);
+  const PanelMatrix target = panel_matrix(place, {});
+  pack_panel(source.dtype, rows.data(), source.cols, target.step(panel),
+             place.data + (target.panel(panel) - target.data));
 }
 
 // Placements of one source (equal shapes), all panels of all, on every thread.
@@ -107,6 +107,31 @@ void pack_all(const std::vector<Placement>& places, ThreadPool& pool) {
       pack_one(places[i / panels], static_cast<int64_t>(i % panels), zero_row.data());
     }
   });
+}
+
+// Gate and up of one expert: partners super-block by super-block, or panel by panel where their
+// types differ.
+struct GateUpLayout {
+  PanelLayout gate, up;
+  uint64_t up_at;  // of up's first panel
+  uint64_t bytes;  // of a panel of each
+};
+
+GateUpLayout gate_up_layout(const MatrixSource& gate, const MatrixSource& up) {
+  const PanelForm gate_form = *panel_form(gate.dtype);
+  const PanelForm up_form = *panel_form(up.dtype);
+  const uint64_t gate_bytes = panel_bytes(gate_form, gate.cols);
+  const uint64_t bytes = gate_bytes + panel_bytes(up_form, up.cols);
+  PanelLayout layout{.pair_stride = 2 * bytes, .odd = bytes};
+  if (gate_form.integer && gate.dtype == up.dtype) {
+    const uint64_t super = super_bytes(gate_form);
+    layout.step = layout.lone_step = 2 * super;
+    return {layout, layout, super, bytes};
+  }
+  PanelLayout up_layout = layout;
+  if (gate_form.integer) layout.step = layout.lone_step = super_bytes(gate_form);
+  if (up_form.integer) up_layout.step = up_layout.lone_step = super_bytes(up_form);
+  return {layout, up_layout, gate_bytes, bytes};
 }
 
 // An extent of `memory`, or memory of one's own in `own`.
@@ -130,8 +155,9 @@ Result<std::unique_ptr<PackedMatrix>> PackedMatrix::make(const MatrixSource& sou
                                                          ThreadPool& pool, WeightMemory* memory) {
   HADAL_TRY_VOID(check_shape(source));
   auto matrix = std::unique_ptr<PackedMatrix>(new PackedMatrix(source));
-  const uint64_t stride = source_panel_bytes(source);
-  const uint64_t part_bytes = aligned(stride * panel_count(source.rows));
+  const PanelForm form = *panel_form(source.dtype);
+  const PanelLayout layout = paired_layout(form, source.cols);
+  const uint64_t part_bytes = aligned(panel_bytes(form, source.cols) * panel_count(source.rows));
   matrix->bytes_ = part_bytes * source.parts.size();
   HADAL_TRY(const WeightMemory::Extent extent, take(matrix->bytes_, memory, &matrix->memory_));
   if (extent.data == nullptr) return matrix;
@@ -139,7 +165,7 @@ Result<std::unique_ptr<PackedMatrix>> PackedMatrix::make(const MatrixSource& sou
 
   std::vector<Placement> places;
   for (size_t i = 0; i < source.parts.size(); ++i) {
-    places.push_back({&source, i, extent.data + i * part_bytes, stride});
+    places.push_back({&source, i, extent.data + i * part_bytes, layout});
     matrix->scales_.push_back(fp8_scales(source, i));
     matrix->bytes_ += matrix->scales_.back().size() * sizeof(float);
     matrix->parts_.push_back(panel_matrix(places.back(), matrix->scales_.back()));
@@ -171,11 +197,12 @@ Result<std::unique_ptr<PackedFfn>> PackedFfn::make(const MatrixSource& gate, con
 
   auto ffn =
       std::unique_ptr<PackedFfn>(new PackedFfn(static_cast<int64_t>(count), gate.cols, gate.rows));
-  const uint64_t gate_bytes = source_panel_bytes(gate);
-  const uint64_t pair = gate_bytes + source_panel_bytes(up);
-  const uint64_t down_at = aligned(pair * panel_count(gate.rows));
-  const uint64_t down_bytes = source_panel_bytes(down);
-  const uint64_t expert = aligned(down_at + down_bytes * panel_count(down.rows));
+  const GateUpLayout pair = gate_up_layout(gate, up);
+  const PanelForm down_form = *panel_form(down.dtype);
+  const PanelLayout down_layout = paired_layout(down_form, down.cols);
+  const uint64_t down_at = aligned(pair.bytes * panel_count(gate.rows));
+  const uint64_t down_bytes = panel_bytes(down_form, down.cols) * panel_count(down.rows);
+  const uint64_t expert = aligned(down_at + down_bytes);
   ffn->bytes_ = expert * count;
   HADAL_TRY(const WeightMemory::Extent extent, take(ffn->bytes_, memory, &ffn->memory_));
   if (extent.data == nullptr) return ffn;
@@ -192,9 +219,9 @@ Result<std::unique_ptr<PackedFfn>> PackedFfn::make(const MatrixSource& gate, con
   };
   for (size_t e = 0; e < count; ++e) {
     std::byte* base = extent.data + e * expert;
-    place(0, {&gate, e, base, pair}, ffn->gate_);
-    place(1, {&up, e, base + gate_bytes, pair}, ffn->up_);
-    place(2, {&down, e, base + down_at, down_bytes}, ffn->down_);
+    place(0, {&gate, e, base, pair.gate}, ffn->gate_);
+    place(1, {&up, e, base + pair.up_at, pair.up}, ffn->up_);
+    place(2, {&down, e, base + down_at, down_layout}, ffn->down_);
   }
   if (extent.packed) return ffn;
   for (const std::vector<Placement>& one : places) pack_all(one, pool);

@@ -88,13 +88,13 @@ class EveryPackedType : public ::testing::TestWithParam<DType> {
 const std::map<DType, uint64_t> kLayoutHashes = {
     {DType::kF32, 0x3391a2ef0b7a6bbc},    {DType::kF16, 0xa734eea35671cd7c},
     {DType::kBF16, 0xefe648d24f455358},   {DType::kF8E4M3, 0x84eb29f7b16d0b1c},
-    {DType::kQ4_0, 0x8c03da02f2b3759d},   {DType::kQ4_1, 0x96bc5e8663bba090},
-    {DType::kQ5_0, 0x793a1c578de944ea},   {DType::kQ5_1, 0xc0be8642fe0d5bcf},
-    {DType::kQ8_0, 0xfd9499e607acf984},   {DType::kQ2_K, 0xc1453f694ae72535},
-    {DType::kQ3_K, 0xf32199efda617949},   {DType::kQ4_K, 0x5b693e9387ded8d8},
-    {DType::kQ5_K, 0x1c93f99eed17c86a},   {DType::kQ6_K, 0x3ae9bf4a32ed7734},
-    {DType::kIQ4_NL, 0x8c03da02f2b3759d}, {DType::kIQ4_XS, 0x2cdeb81506f78c0b},
-    {DType::kMXFP4, 0x487c7cafa1eab6fa},
+    {DType::kQ4_0, 0x365a82958824ea15},   {DType::kQ4_1, 0x889ae088cf3ca250},
+    {DType::kQ5_0, 0xbee62e9634318b3e},   {DType::kQ5_1, 0xdad3bbb31d6b5b33},
+    {DType::kQ8_0, 0x314d60e335844500},   {DType::kQ2_K, 0x42b4ae9db571d7e1},
+    {DType::kQ3_K, 0x37053369f40b37b1},   {DType::kQ4_K, 0x4cbe957570957efc},
+    {DType::kQ5_K, 0x28625b1a6d9df2b6},   {DType::kQ6_K, 0xf05bcfa548b3cce8},
+    {DType::kIQ4_NL, 0x365a82958824ea15}, {DType::kIQ4_XS, 0x8520758b94dc2e7b},
+    {DType::kMXFP4, 0x1d888dee6bdce8d6},
 };
 
 TEST_P(EveryPackedType, BytesAreThoseOfTheLayoutsNumber) {

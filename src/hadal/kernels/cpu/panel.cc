@@ -86,13 +86,14 @@ ScaleAndMinimum scale_at(const PanelForm& form, const std::byte* header, const s
   return {};
 }
 
-void unpack_integer_row(const PanelForm& form, const std::byte* panel, int row, int64_t cols,
-                        float* target) {
+void unpack_integer_row(const PanelForm& form, const std::byte* next, uint64_t step, int row,
+                        int64_t cols, float* target) {
   const auto supers = super_blocks(form.scales);
   const bool halves = form.scales == Scales::kBytePair || form.scales == Scales::kNibblePair;
   for (int64_t b = 0; b < cols / kBlock; b += supers) {
-    const std::byte* header = panel;
-    panel += super_header_bytes(form.scales);
+    const std::byte* header = next;
+    const std::byte* panel = header + super_header_bytes(form.scales);
+    next += step;
     for (int i = 0; i < supers; ++i, target += kBlock) {
       const std::byte* codes = panel + block_header_bytes(form.scales);
       for (int half = 0; half < 2; ++half) {
@@ -158,6 +159,13 @@ uint64_t panel_bytes(const PanelForm& form, int64_t cols) {
   return static_cast<uint64_t>(cols / kBlock / super_blocks(form.scales)) * super_bytes(form);
 }
 
+PanelLayout paired_layout(const PanelForm& form, int64_t cols) {
+  const uint64_t bytes = panel_bytes(form, cols);
+  if (!form.integer) return {.pair_stride = 2 * bytes, .odd = bytes};
+  const uint64_t super = super_bytes(form);
+  return {.pair_stride = 2 * bytes, .odd = super, .step = 2 * super, .lone_step = super};
+}
+
 std::unique_ptr<PanelMemory> PanelMemory::make(uint64_t bytes) {
   auto memory = std::unique_ptr<PanelMemory>(new PanelMemory());
   if (bytes > kMemoryMax) return nullptr;
@@ -195,9 +203,12 @@ void unpack_row(const PanelMatrix& matrix, int64_t row, float* target) {
   HADAL_CHECK(row >= 0 && row < matrix.rows);
   const Result<PanelForm> form = panel_form(matrix.dtype);
   HADAL_CHECK(form.has_value());
-  const std::byte* panel = matrix.data + static_cast<uint64_t>(row / kPanelRows) * matrix.stride;
+  const std::byte* panel = matrix.panel(row / kPanelRows);
   const int lane = static_cast<int>(row % kPanelRows);
-  if (form->integer) return unpack_integer_row(*form, panel, lane, matrix.cols, target);
+  if (form->integer) {
+    const uint64_t step = matrix.step(row / kPanelRows);
+    return unpack_integer_row(*form, panel, step, lane, matrix.cols, target);
+  }
 
   const int64_t scale_columns = (matrix.cols + kFp8Block - 1) / kFp8Block;
   for (int64_t k = 0; k < matrix.cols; ++k) {

@@ -27,6 +27,10 @@
 //            in the low
 //                         nibble, minimum in the high one, of 16 columns
 //
+// Panels of a matrix go in pairs, 2 q and 2 q + 1, whose super-blocks alternate, so that a kernel
+// for both reads one stream; a last panel without a partner stands alone. In an expert the partners
+// are panel p of gate and panel p of up, where the two have one type.
+//
 // Float forms hold columns, padded with zeros to a multiple of 4, in the type's own width:
 //   F32, F16: column k as [16]. BF16: columns 2 k and 2 k + 1 interleaved, [16][2]. FP8: columns 4
 //   k..4 k+3 in 64 bytes, [16][2] of the first two, then [16][2] of the others.
@@ -46,7 +50,7 @@ namespace hadal::kernels::cpu {
 
 // Names the bytes that all of the above make. Any change of them takes the next number: files of
 // packed weights outlive the program that wrote them.
-inline constexpr std::string_view kPanelLayout = "panel16/1";
+inline constexpr std::string_view kPanelLayout = "panel16/2";
 
 enum class Codes : uint8_t { kNibble, kFive, kSix, kByte };
 enum class Scales : uint8_t {
@@ -124,16 +128,34 @@ constexpr uint64_t super_bytes(const PanelForm& form) {
 }
 uint64_t panel_bytes(const PanelForm& form, int64_t cols);
 
+// How panels lie, in bytes.
+struct PanelLayout {
+  uint64_t pair_stride = 0;  // from an even panel to the next even one
+  uint64_t odd = 0;          // from an even panel to the odd one after it
+  uint64_t step = 0;         // integer forms: from a super-block to the panel's next
+  uint64_t lone_step = 0;    // the same of a last panel with an even number
+};
+// Of a matrix by itself, its panels in pairs.
+PanelLayout paired_layout(const PanelForm& form, int64_t cols);
+
 // One matrix in panels; does not own.
 struct PanelMatrix {
   DType dtype = DType::kF32;
   bool integer = false;  // the activations it wants: ActBlocks, or floats
   int64_t rows = 0, cols = 0;
   const std::byte* data = nullptr;
-  uint64_t stride = 0;            // bytes from a panel to the next
+  uint64_t panel_bytes = 0;
+  PanelLayout layout;
   const float* scales = nullptr;  // FP8: [ceil(rows / 128)][ceil(cols / 128)], times 2^8
 
   int64_t panels() const { return panel_count(rows); }
+  const std::byte* panel(int64_t p) const {
+    return data + static_cast<uint64_t>(p / 2) * layout.pair_stride +
+           static_cast<uint64_t>(p % 2) * layout.odd;
+  }
+  uint64_t step(int64_t p) const {
+    return p % 2 == 0 && p + 1 == panels() ? layout.lone_step : layout.step;
+  }
 };
 
 // Zeroes that cost nothing until they are touched; 2 MB aligned and on huge pages where that pays.
@@ -151,8 +173,9 @@ class PanelMemory {
 };
 
 // Packs 16 rows of the file's bytes, each row_bytes(dtype, cols) long, as one panel: every byte of
-// it.
-void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, std::byte* panel);
+// its super-blocks, which lie `step` apart.
+void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, uint64_t step,
+                std::byte* panel);
 
 // target[0, cols) = row `row` of the matrix.
 void unpack_row(const PanelMatrix& matrix, int64_t row, float* target);

@@ -186,10 +186,10 @@ HADAL_INLINE F32x16 add_block(const U8x64* w, const BlockScales<Form::kScales>& 
   return acc;
 }
 
-// The core's own prefetcher stops at 4 KB pages and loses streams whose headers are read out of
-// order; with this, one thread reads Q4_K at 94 % of what a plain sum of the same bytes reaches
-// (without: 65 %; 1 KB ahead: 84 %; 8 KB: as 4).
-constexpr int64_t kPrefetchAhead = 4096;
+// Bytes ahead in the stream of both partners. The core's own prefetcher stops at 4 KB pages and
+// loses streams whose headers are read out of order. Measured with two threads on Q4_K, of what a
+// plain sum of the same bytes reaches: 65 % without, 80 % with 4 KB, all with 9 KB.
+constexpr int64_t kPrefetchAhead = 9216;
 
 // The lines of [p, p + kBytes).
 template <int64_t kBytes>
@@ -198,74 +198,52 @@ HADAL_INLINE void prefetch(const uint8_t* p) {
   for (int64_t i = 0; i < kBytes; i += 64) __builtin_prefetch(p + i);
 }
 
-// kColumns 0: any number, accumulators in memory; else exactly so many, in registers.
-template <class Form, int kColumns>
-HADAL_INLINE void int_panel(const uint8_t* p, int64_t cols, const ActBlock* tile, int32_t columns,
-                            float* acc) {
-  constexpr int64_t kSuper = super_blocks(Form::kScales);
-  F32x16 sums[kColumns > 0 ? kColumns : 1];
-  if constexpr (kColumns > 0) {
-    for (int c = 0; c < kColumns; ++c) sums[c] = f32_zero();
-  } else {
-    for (int32_t c = 0; c < columns; ++c) f32_store(acc + 16 * c, f32_zero());
-  }
+HADAL_INLINE void clear(float* acc, int32_t columns) {
+  for (int32_t c = 0; c < columns; ++c) f32_store(acc + 16 * c, f32_zero());
+}
+
+// Sizes of a form.
+template <class Form>
+struct Sizes {
+  static constexpr int64_t kSuper = super_blocks(Form::kScales);
+  static constexpr int64_t kSuperHeader = super_header_bytes(Form::kScales);
+  static constexpr int64_t kHeader = block_header_bytes(Form::kScales);
+  static constexpr int64_t kBytes = kHeader + code_bytes(Form::kCodes);
+};
+
+// One panel: the last of an odd number.
+template <class Form>
+void multiply_int_panel(const std::byte* panel, uint64_t step, int64_t cols, const ActBlock* tile,
+                        int32_t columns, float* acc) {
+  using S = Sizes<Form>;
+  const auto* next = reinterpret_cast<const uint8_t*>(panel);
+  clear(acc, columns);
   BlockScales<Form::kScales> scales;
-  for (int64_t b = 0; b < cols / kBlock; b += kSuper) {
-    const uint8_t* header = p;
-    prefetch<super_header_bytes(Form::kScales)>(p + kPrefetchAhead);
-    scales.load_super(header);
-    p += super_header_bytes(Form::kScales);
-    for (int i = 0; i < kSuper; ++i) {
-      scales.load_block(header, p, i);
-      prefetch<block_header_bytes(Form::kScales) + code_bytes(Form::kCodes)>(p + kPrefetchAhead);
+  for (int64_t b = 0; b < cols / kBlock; b += S::kSuper, next += step) {
+    scales.load_super(next);
+    const uint8_t* p = next + S::kSuperHeader;
+    for (int i = 0; i < S::kSuper; ++i, p += S::kBytes, tile += columns) {
+      scales.load_block(next, p, i);
       U8x64 w[8];
-      load_codes<Form::kCodes, Form::kLevels>(p + block_header_bytes(Form::kScales), w);
-      p += block_header_bytes(Form::kScales) + code_bytes(Form::kCodes);
-      if constexpr (kColumns > 0) {
-#pragma GCC unroll 4
-        for (int c = 0; c < kColumns; ++c) sums[c] = add_block<Form>(w, scales, tile[c], sums[c]);
-        tile += kColumns;
-      } else {
-        for (int32_t c = 0; c < columns; ++c) {
-          f32_store(acc + 16 * c, add_block<Form>(w, scales, tile[c], f32_load(acc + 16 * c)));
-        }
-        tile += columns;
+      load_codes<Form::kCodes, Form::kLevels>(p + S::kHeader, w);
+      for (int32_t c = 0; c < columns; ++c) {
+        f32_store(acc + 16 * c, add_block<Form>(w, scales, tile[c], f32_load(acc + 16 * c)));
       }
     }
   }
-  if constexpr (kColumns > 0) {
-    for (int c = 0; c < kColumns; ++c) f32_store(acc + 16 * c, sums[c]);
-  }
 }
 
-template <class Form>
-void multiply_int_panel(const std::byte* panel, int64_t cols, const ActBlock* tile, int32_t columns,
-                        float* acc) {
-  const auto* p = reinterpret_cast<const uint8_t*>(panel);
-  // Three and four in registers were no faster than in memory.
-  switch (columns) {
-    case 1:
-      return int_panel<Form, 1>(p, cols, tile, columns, acc);
-    case 2:
-      return int_panel<Form, 2>(p, cols, tile, columns, acc);
-    default:
-      return int_panel<Form, 0>(p, cols, tile, columns, acc);
-  }
-}
-
-// acc[c] of both panels + this block's part of one column. The broadcasts of a column's codes,
-// which would bind one panel to the rate of loads, serve both.
+// sum_a and sum_b, accumulators of the two panels, += this block's part of one column. The
+// broadcasts of a column's codes, which would bind one panel to the rate of loads, serve both.
 template <class Form>
 HADAL_INLINE void add_block_pair(const U8x64* wa, const U8x64* wb,
                                  const BlockScales<Form::kScales>& a,
                                  const BlockScales<Form::kScales>& b, const ActBlock& x,
-                                 float* acc_a, float* acc_b) {
+                                 F32x16& sum_a, F32x16& sum_b) {
   constexpr bool kHalves =
       Form::kScales == Scales::kBytePair || Form::kScales == Scales::kNibblePair;
   constexpr int kMax = Form::kMaxCode;
   constexpr int kZero = Form::kZeroBits;
-  F32x16 sum_a = f32_load(acc_a);
-  F32x16 sum_b = f32_load(acc_b);
   const F32x16 x_scale = f32_set(x.scale);
   if constexpr (kHalves) {
     const int32_t negative_high = x.negative_sum - x.negative_low_sum;
@@ -293,52 +271,95 @@ HADAL_INLINE void add_block_pair(const U8x64* wa, const U8x64* wb,
       sum_b = fma(b.minimum, x_sum, sum_b);
     }
   }
-  f32_store(acc_a, sum_a);
-  f32_store(acc_b, sum_b);
 }
 
-// Two panels at once: the same bits as one after the other.
-template <class Form>
-void multiply_int_pair(const std::byte* first, const std::byte* second, int64_t cols,
-                       const ActBlock* tile, int32_t columns, float* acc_a, float* acc_b) {
+// One block of both panels. kColumns 0: any number of columns, accumulators in memory; 1: one, in
+// registers. Without registers for the codes of both panels, one after the other.
+template <class Form, int kColumns>
+HADAL_INLINE void add_blocks(const uint8_t* pa, const uint8_t* pb,
+                             const BlockScales<Form::kScales>& a,
+                             const BlockScales<Form::kScales>& b, const ActBlock* x,
+                             int32_t columns, F32x16* sums, float* acc_a, float* acc_b) {
+  U8x64 wa[8], wb[8];
+  load_codes<Form::kCodes, Form::kLevels>(pa, wa);
   if constexpr (!kPairs) {
-    multiply_int_panel<Form>(first, cols, tile, columns, acc_a);
-    multiply_int_panel<Form>(second, cols, tile, columns, acc_b);
-    return;
-  }
-  constexpr int64_t kSuper = super_blocks(Form::kScales);
-  constexpr int64_t kSuperHeader = super_header_bytes(Form::kScales);
-  constexpr int64_t kHeader = block_header_bytes(Form::kScales);
-  constexpr int64_t kBytes = kHeader + code_bytes(Form::kCodes);
-  const auto* pa = reinterpret_cast<const uint8_t*>(first);
-  const auto* pb = reinterpret_cast<const uint8_t*>(second);
-  for (int32_t c = 0; c < columns; ++c) {
-    f32_store(acc_a + 16 * c, f32_zero());
-    f32_store(acc_b + 16 * c, f32_zero());
-  }
-  BlockScales<Form::kScales> a, b;
-  for (int64_t k = 0; k < cols / kBlock; k += kSuper) {
-    const uint8_t* header_a = pa;
-    const uint8_t* header_b = pb;
-    prefetch<kSuperHeader>(pa + kPrefetchAhead);
-    prefetch<kSuperHeader>(pb + kPrefetchAhead);
-    a.load_super(header_a);
-    b.load_super(header_b);
-    pa += kSuperHeader;
-    pb += kSuperHeader;
-    for (int i = 0; i < kSuper; ++i, pa += kBytes, pb += kBytes, tile += columns) {
-      a.load_block(header_a, pa, i);
-      b.load_block(header_b, pb, i);
-      prefetch<kBytes>(pa + kPrefetchAhead);
-      prefetch<kBytes>(pb + kPrefetchAhead);
-      U8x64 wa[8], wb[8];
-      load_codes<Form::kCodes, Form::kLevels>(pa + kHeader, wa);
-      load_codes<Form::kCodes, Form::kLevels>(pb + kHeader, wb);
+    if constexpr (kColumns == 1) {
+      sums[0] = add_block<Form>(wa, a, *x, sums[0]);
+      load_codes<Form::kCodes, Form::kLevels>(pb, wb);
+      sums[1] = add_block<Form>(wb, b, *x, sums[1]);
+    } else {
       for (int32_t c = 0; c < columns; ++c) {
-        add_block_pair<Form>(wa, wb, a, b, tile[c], acc_a + 16 * c, acc_b + 16 * c);
+        f32_store(acc_a + 16 * c, add_block<Form>(wa, a, x[c], f32_load(acc_a + 16 * c)));
+      }
+      load_codes<Form::kCodes, Form::kLevels>(pb, wb);
+      for (int32_t c = 0; c < columns; ++c) {
+        f32_store(acc_b + 16 * c, add_block<Form>(wb, b, x[c], f32_load(acc_b + 16 * c)));
       }
     }
+    return;
   }
+  load_codes<Form::kCodes, Form::kLevels>(pb, wb);
+  if constexpr (kColumns == 1) {
+    add_block_pair<Form>(wa, wb, a, b, *x, sums[0], sums[1]);
+  } else {
+    for (int32_t c = 0; c < columns; ++c) {
+      F32x16 sum_a = f32_load(acc_a + 16 * c);
+      F32x16 sum_b = f32_load(acc_b + 16 * c);
+      add_block_pair<Form>(wa, wb, a, b, x[c], sum_a, sum_b);
+      f32_store(acc_a + 16 * c, sum_a);
+      f32_store(acc_b + 16 * c, sum_b);
+    }
+  }
+}
+
+template <class Form, int kColumns>
+HADAL_INLINE void int_pair(const PanelPair& pair, int64_t cols, const ActBlock* tile,
+                           int32_t columns, float* acc_a, float* acc_b) {
+  using S = Sizes<Form>;
+  F32x16 sums[2] = {f32_zero(), f32_zero()};
+  if constexpr (kColumns == 0) {
+    clear(acc_a, columns);
+    clear(acc_b, columns);
+  }
+  const auto* next_a = reinterpret_cast<const uint8_t*>(pair.first);
+  const auto* next_b = reinterpret_cast<const uint8_t*>(pair.second);
+  const auto* ahead = next_a + kPrefetchAhead;
+  const int64_t supers = cols / kBlock / S::kSuper;
+  const auto* end = next_a + static_cast<uint64_t>(supers) * pair.step;
+  const int64_t to_next = reinterpret_cast<const uint8_t*>(pair.next) - end;
+  const int64_t apart = next_b - next_a;
+  BlockScales<Form::kScales> a, b;
+  for (int64_t k = 0; k < supers; ++k, next_a += pair.step, next_b += pair.step) {
+    const uint8_t* far_a = ahead >= end ? ahead + to_next : ahead;
+    ahead += pair.step;
+    prefetch<S::kSuperHeader>(far_a);
+    prefetch<S::kSuperHeader>(far_a + apart);
+    far_a += S::kSuperHeader;
+    a.load_super(next_a);
+    b.load_super(next_b);
+    const uint8_t* pa = next_a + S::kSuperHeader;
+    const uint8_t* pb = next_b + S::kSuperHeader;
+    for (int i = 0; i < S::kSuper; ++i, pa += S::kBytes, pb += S::kBytes, tile += columns) {
+      a.load_block(next_a, pa, i);
+      b.load_block(next_b, pb, i);
+      prefetch<S::kBytes>(far_a);
+      prefetch<S::kBytes>(far_a + apart);
+      far_a += S::kBytes;
+      add_blocks<Form, kColumns>(pa + S::kHeader, pb + S::kHeader, a, b, tile, columns, sums, acc_a,
+                                 acc_b);
+    }
+  }
+  if constexpr (kColumns == 1) {
+    f32_store(acc_a, sums[0]);
+    f32_store(acc_b, sums[1]);
+  }
+}
+
+template <class Form>
+void multiply_int_pair(const PanelPair& pair, int64_t cols, const ActBlock* tile, int32_t columns,
+                       float* acc_a, float* acc_b) {
+  if (columns == 1) return int_pair<Form, 1>(pair, cols, tile, 1, acc_a, acc_b);
+  int_pair<Form, 0>(pair, cols, tile, columns, acc_a, acc_b);
 }
 
 template <class Form>

@@ -28,19 +28,22 @@ void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64
                     const Tile& tile, float* acc);
 
 // Two panels of one tile, of one matrix or of two with the same columns: together where that is
-// faster. The bits are those of multiply_panel.
+// faster. The bits are those of multiply_panel. `next`: which weights this thread will read then.
 void multiply_panels(const KernelTable& kernels, const PanelMatrix& first, int64_t first_panel,
-                     const PanelMatrix& second, int64_t second_panel, const Tile& tile,
-                     float* acc_first, float* acc_second);
+                     const PanelMatrix& second, int64_t second_panel, const std::byte* next,
+                     const Tile& tile, float* acc_first, float* acc_second);
 
-// Panels [begin, end) times a tile, two at a time: store(acc, panel) in ascending order.
+// Panels [begin, end) times a tile, two at a time: store(acc, panel) in ascending order. `begin` is
+// even. `next`: which weights this thread will read then; null: those behind these.
 template <class Store>
 void project_panels(const KernelTable& kernels, const PanelMatrix& matrix, int64_t begin,
-                    int64_t end, const Tile& tile, const Store& store) {
+                    int64_t end, const std::byte* next, const Tile& tile, const Store& store) {
   constexpr int64_t kAcc = kTileColumns * kPanelRows;
   alignas(64) float acc[2 * kAcc];
   for (; begin + 2 <= end; begin += 2) {
-    multiply_panels(kernels, matrix, begin, matrix, begin + 1, tile, acc, acc + kAcc);
+    const bool last = begin + 3 >= end && next != nullptr;
+    multiply_panels(kernels, matrix, begin, matrix, begin + 1,
+                    last ? next : matrix.panel(begin + 2), tile, acc, acc + kAcc);
     store(acc, begin);
     store(acc + kAcc, begin + 1);
   }
