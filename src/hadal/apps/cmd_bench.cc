@@ -34,6 +34,8 @@ Result<BenchReport> bench(const BenchFlags& flags) {
   load.pool = &pool;
   load.progress = [&](uint64_t done, uint64_t total) { progress(done, total); };
   if (!flags.runtime.quantize.empty()) load.quantize = dtype_from_name(flags.runtime.quantize);
+  load.pack_cache = pack_cache_options(flags.runtime);
+  load.log = stderr_log(LogLevel::kWarning);
   HADAL_TRY(auto model, load_model(files, *backend, load));
   return run_bench(*model, *backend, pool, clock, features, flags.bench,
                    [&](const std::string& next) {
@@ -49,6 +51,7 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
   app.add_option("--cpu-impl", flags->runtime.cpu_impl, "avx512, avx2 or ref [the best there is]");
   app.add_option("--quantize", flags->runtime.quantize, "pack weights while loading")
       ->check(CLI::IsMember({"q8_0", "q4_k"}));
+  add_pack_cache_flags(app, &flags->runtime);
   app.add_option("--batch", flags->bench.batches, "sequences that decode together [1,4,8,16,32]")
       ->delimiter(',')
       ->check(CLI::Range(1, 4'096));

@@ -54,6 +54,15 @@ void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
   app.add_option("--draft-max", options.draft_max, "tokens guessed at once for an answer [16]")
       ->check(CLI::Range(0, 64));
   app.add_option("--cpu-impl", options.cpu_impl, "avx512, avx2 or ref [the best there is]");
+  add_pack_cache_flags(app, &options);
+}
+
+void add_pack_cache_flags(CLI::App& app, RuntimeOptions* options) {
+  app.add_option("--pack-cache", options->pack_cache,
+                 "folder that keeps packed weights for the next start, or off "
+                 "[~/.cache/hadal for models over 256 MB]");
+  app.add_flag("--pack-cache-verify", options->pack_cache_verify,
+               "read kept weights whole at start and compare checksums");
 }
 
 int parse_line(CLI::App& app, RuntimeFlags* flags, int argc, char** argv) {

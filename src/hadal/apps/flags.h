@@ -24,6 +24,7 @@ struct RuntimeFlags {
   std::string kv_memory;
 };
 void add_runtime_flags(CLI::App& app, RuntimeFlags* flags);
+void add_pack_cache_flags(CLI::App& app, RuntimeOptions* options);  // some of them
 
 // Parses, and answers --help. Nonzero or zero: exit with it; -1: go on. Unknown and repeated flags
 // and bad values are errors with one line on stderr.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <random>
 #include <utility>
@@ -81,7 +82,32 @@ Result<SamplingDefaults> sampling_defaults(const RuntimeOptions& options, const 
   return defaults;
 }
 
+// $XDG_CACHE_HOME/hadal or ~/.cache/hadal; empty where there is neither.
+std::string default_pack_cache() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::filesystem::path(value != nullptr ? value : "");
+  };
+  const std::filesystem::path caches = variable("XDG_CACHE_HOME"), home = variable("HOME");
+  if (caches.is_absolute()) return (caches / "hadal").string();
+  if (home.is_absolute()) return (home / ".cache" / "hadal").string();
+  return "";
+}
+
 }  // namespace
+
+PackCacheOptions pack_cache_options(const RuntimeOptions& options) {
+  PackCacheOptions cache;
+  cache.verify = options.pack_cache_verify;
+  if (options.pack_cache == "off") return cache;
+  if (options.pack_cache.empty()) {
+    cache.folder = default_pack_cache();
+  } else {
+    cache.folder = options.pack_cache;
+    cache.bytes_min = 0;
+  }
+  return cache;
+}
 
 // In the order of construction; destroyed in reverse, so that each outlives what uses it.
 struct Runtime::Parts {
@@ -139,6 +165,10 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   served.reasons = parts->tokenizer->find("<think>").has_value();
   HADAL_TRY(served.defaults, sampling_defaults(options, files));
 
+  HADAL_TRY(const ModelConfig described, model_config(files));
+  HADAL_TRY_VOID(Engine::check_vocabulary(*parts->tokenizer, described));
+  load.pack_cache = pack_cache_options(options);
+  load.log = log;
   HADAL_TRY(auto model, load_model(files, *parts->backend, load));
   const ModelConfig& config = model->config();
   const std::string parameters =

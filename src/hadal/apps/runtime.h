@@ -12,6 +12,7 @@
 #include "hadal/base/clock.h"
 #include "hadal/base/log.h"
 #include "hadal/base/result.h"
+#include "hadal/model/pack_cache.h"
 #include "hadal/obs/engine_metrics.h"
 
 namespace hadal::apps {
@@ -28,7 +29,12 @@ struct RuntimeOptions {
   Speculate speculate = Speculate::kAuto;
   int32_t draft_max = -1;  // guesses a sequence and step; -1: the engine's choice
   std::string cpu_impl;    // empty: the best this machine has
+  std::string pack_cache;  // a folder, "off", or empty: where this user's caches are
+  bool pack_cache_verify = false;
 };
+
+// What --pack-cache says. A folder that was named keeps small models, too.
+PackCacheOptions pack_cache_options(const RuntimeOptions& options);
 
 class Runtime {
  public:

@@ -29,6 +29,35 @@ struct Descriptor {
 };
 
 constexpr size_t kPage = 4096;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+FileStamp stamp_of(const struct stat& info) {
+  const auto nanoseconds = [](const timespec& t) {
+    return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
+  };
+  return {info.st_ino, static_cast<uint64_t>(info.st_size), nanoseconds(info.st_mtim),
+          nanoseconds(info.st_ctim)};
+}
+
+// Maps at a multiple of `alignment`: takes more address space than needed, and keeps the aligned
+// part.
+void* map_aligned(int fd, size_t size, size_t alignment) {
+  if (alignment <= kPage) return ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  void* space = ::mmap(nullptr, size + alignment, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (space == MAP_FAILED) return MAP_FAILED;
+  auto* begin = static_cast<std::byte*>(space);
+  const size_t skip = (alignment - reinterpret_cast<uintptr_t>(space) % alignment) % alignment;
+  void* data = ::mmap(begin + skip, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+  if (data == MAP_FAILED) {
+    ::munmap(space, size + alignment);
+    return MAP_FAILED;
+  }
+  if (skip > 0) ::munmap(begin, skip);
+  const size_t used = (skip + size + kPage - 1) / kPage * kPage;
+  if (used < size + alignment) ::munmap(begin + used, size + alignment - used);
+  return data;
+}
 
 // What open() and write_file_atomic() leave readable to others is decided by the umask.
 constexpr mode_t kFileMode = 0666;
@@ -67,7 +96,23 @@ void sync_folder_of(const std::string& path) {
 
 }  // namespace
 
-Result<MappedFile> MappedFile::open(const std::string& path) {
+Result<FileStamp> file_stamp(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return fail(system_error(path, "stat"));
+  return stamp_of(info);
+}
+
+Result<MappedFile> MappedFile::open(const std::string& path) { return open(path, kPage); }
+
+Result<MappedFile> MappedFile::open_huge(const std::string& path) {
+  HADAL_TRY(MappedFile mapped, open(path, kHugePage));
+  if (mapped.size_ > 0) {
+    ::madvise(const_cast<std::byte*>(mapped.data_), mapped.size_, MADV_HUGEPAGE);
+  }
+  return mapped;
+}
+
+Result<MappedFile> MappedFile::open(const std::string& path, size_t alignment) {
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.fd < 0) return fail(system_error(path, "open"));
   struct stat info {};
@@ -76,8 +121,9 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   MappedFile mapped;
   mapped.path_ = path;
   mapped.size_ = static_cast<size_t>(info.st_size);
+  mapped.stamp_ = stamp_of(info);
   if (mapped.size_ == 0) return mapped;
-  void* data = ::mmap(nullptr, mapped.size_, PROT_READ, MAP_SHARED, file.fd, 0);
+  void* data = map_aligned(file.fd, mapped.size_, alignment);
   if (data == MAP_FAILED) {
     mapped.size_ = 0;
     return fail(system_error(path, "map"));
@@ -92,6 +138,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   std::swap(path_, other.path_);
+  std::swap(stamp_, other.stamp_);
   return *this;
 }
 

@@ -98,11 +98,15 @@ struct EngineState {
 
 class Engine {
  public:
+  // What make() checks too, for those who would rather know before a model is packed. kCorrupt: the
+  // tokenizer has more tokens than the model has embedding rows (fewer is common, rows are padded;
+  // those are never sampled).
+  static Status check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config);
+
   // Takes the model; everything that is passed by reference must outlive the engine. `pool`: the
   // backend's own; it samples a step's rows as well. kInvalidInput:
   // an option out of range. kExhausted: the cache cannot hold what the options ask for; says both
-  // numbers. kCorrupt: the tokenizer has more tokens than the model has embedding rows (fewer is
-  // common, rows are padded; those are never sampled).
+  // numbers. kCorrupt: see check_vocabulary().
   static Result<std::unique_ptr<Engine>> make(std::unique_ptr<Model> model,
                                               const Tokenizer& tokenizer, kernels::Backend& backend,
                                               ThreadPool& pool, const EngineOptions& options,

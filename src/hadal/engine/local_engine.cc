@@ -19,21 +19,27 @@ double expert_share(const ModelConfig& config) {
 
 }  // namespace
 
+Status Engine::check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config) {
+  if (tokenizer.vocabulary_size() <= config.vocabulary) return {};
+  return fail(Code::kCorrupt,
+              fmt::format("the tokenizer has {} tokens, the model's embedding {} rows: they are "
+                          "not of one model",
+                          tokenizer.vocabulary_size(), config.vocabulary));
+}
+
 Result<std::unique_ptr<Engine>> Engine::make(std::unique_ptr<Model> model,
                                              const Tokenizer& tokenizer, kernels::Backend& backend,
                                              ThreadPool& pool, const EngineOptions& options,
                                              EngineMetrics& metrics, const Clock& clock,
                                              LogSink log) {
   HADAL_CHECK(model != nullptr);
-  if (tokenizer.vocabulary_size() > model->config().vocabulary) {
-    return fail(Code::kCorrupt,
-                fmt::format("the tokenizer has {} tokens, the model's embedding {} rows: they are "
-                            "not of one model",
-                            tokenizer.vocabulary_size(), model->config().vocabulary));
-  }
+  HADAL_TRY_VOID(check_vocabulary(tokenizer, model->config()));
   const KvLayout layout = model->config().kv_layout(options.kv_dtype, options.block_tokens);
-  HADAL_TRY(const EngineSize size, size_engine(options, model->config().context,
-                                               layout.block_bytes(), memory_info().available));
+  // Mapped weights are pages that count as available, and are needed in every step.
+  const uint64_t available = memory_info().available;
+  const uint64_t free = available - std::min(available / 2, model->mapped_bytes());
+  HADAL_TRY(const EngineSize size,
+            size_engine(options, model->config().context, layout.block_bytes(), free));
   HADAL_TRY_VOID(model->prepare(size.step_rows_max, size.step_logits_max));
   HADAL_TRY(KvArena arena, KvArena::make(layout, size.blocks, backend));
   metrics.cache_config(options.block_tokens, size.blocks);

@@ -93,7 +93,7 @@ class Golden : public testing::TestWithParam<std::tuple<std::string, std::string
     const Expected expected = read_expected(folder_);
     auto files = open_model(path);
     ASSERT_TRUE(files) << files.error().what;
-    auto model = load_model(*files, *backend_, {});
+    auto model = load_model(*files, *backend_, options_);
     ASSERT_TRUE(model) << model.error().what;
     const auto count = static_cast<int32_t>(expected.tokens.size());
     const std::vector<float> whole = run(**model, *backend_, expected.tokens, count);
@@ -104,11 +104,21 @@ class Golden : public testing::TestWithParam<std::tuple<std::string, std::string
   }
 
   std::string folder_;
+  LoadOptions options_;
   ThreadPool pool_{2};
   std::unique_ptr<kernels::Backend> backend_;
 };
 
 TEST_P(Golden, FolderMatchesPublishedCode) { check(folder_); }
+
+TEST_P(Golden, PackedFilesMatchPublishedCode) {
+  const std::string cache = testing::TempDir() + "hadal_golden_packed_" + std::to_string(getpid());
+  options_.pack_cache = {.folder = cache, .bytes_min = 0, .settled_ns = 0};
+  check(folder_);  // writes it
+  EXPECT_EQ(std::filesystem::exists(cache), !backend_->weight_layout().empty());
+  check(folder_);
+  std::filesystem::remove_all(cache);
+}
 
 TEST_P(Golden, EachGgufGenerationMatchesPublishedCode) {
   for (const GgufGeneration generation :

@@ -7,20 +7,39 @@
 namespace hadal {
 
 WeightLoader::WeightLoader(const WeightSource& source, const ModelConfig& config,
-                           kernels::Backend& backend, std::function<void(uint64_t)> done)
-    : source_(source), config_(config), backend_(backend), done_(std::move(done)) {}
+                           kernels::Backend& backend, kernels::WeightMemory* memory,
+                           std::function<void(uint64_t)> done)
+    : source_(source),
+      config_(config),
+      backend_(backend),
+      memory_(memory),
+      shapes_only_(source.reading() == Reading::kNothing && backend.weight_layout().empty()),
+      done_(std::move(done)) {}
 
-Result<MatrixPtr> WeightLoader::pack(LoadedMatrix loaded) {
-  HADAL_TRY(MatrixPtr packed, backend_.pack(loaded.source));
+void WeightLoader::finish(const LoadedMatrix& loaded) {
   source_.release(loaded);
   done_(source_.bytes_of(loaded));
+}
+
+Result<MatrixPtr> WeightLoader::pack(const LoadedMatrix& loaded) {
+  if (shapes_only_) return MatrixPtr();
+  HADAL_TRY(MatrixPtr packed, backend_.pack(loaded.source, memory_));
+  finish(loaded);
+  return packed;
+}
+
+Result<FfnPtr> WeightLoader::pack_ffn(const LoadedMatrix& gate, const LoadedMatrix& up,
+                                      const LoadedMatrix& down) {
+  if (shapes_only_) return FfnPtr();
+  HADAL_TRY(FfnPtr packed, backend_.pack_ffn(gate.source, up.source, down.source, memory_));
+  for (const LoadedMatrix* matrix : {&gate, &up, &down}) finish(*matrix);
   return packed;
 }
 
 Result<MatrixPtr> WeightLoader::matrix(const std::string& name, int64_t rows, int64_t cols,
                                        MatrixRole role) {
-  HADAL_TRY(LoadedMatrix loaded, source_.matrix(name, {1, rows, cols}, role));
-  return pack(std::move(loaded));
+  HADAL_TRY(const LoadedMatrix loaded, source_.matrix(name, {1, rows, cols}, role));
+  return pack(loaded);
 }
 
 Result<std::vector<float>> WeightLoader::floats(const std::string& name, int64_t count) {
@@ -38,15 +57,10 @@ Result<FfnPtr> WeightLoader::ffn_block(int32_t layer, const std::string& suffix,
   const auto name = [&](const char* part) {
     return layer_tensor(layer, std::string("ffn_") + part + suffix + ".weight");
   };
-  HADAL_TRY(LoadedMatrix gate, source_.matrix(name("gate"), {count, inner, hidden}));
-  HADAL_TRY(LoadedMatrix up, source_.matrix(name("up"), {count, inner, hidden}));
-  HADAL_TRY(LoadedMatrix down, source_.matrix(name("down"), {count, hidden, inner}));
-  HADAL_TRY(FfnPtr packed, backend_.pack_ffn(gate.source, up.source, down.source));
-  for (const LoadedMatrix* matrix : {&gate, &up, &down}) {
-    source_.release(*matrix);
-    done_(source_.bytes_of(*matrix));
-  }
-  return packed;
+  HADAL_TRY(const LoadedMatrix gate, source_.matrix(name("gate"), {count, inner, hidden}));
+  HADAL_TRY(const LoadedMatrix up, source_.matrix(name("up"), {count, inner, hidden}));
+  HADAL_TRY(const LoadedMatrix down, source_.matrix(name("down"), {count, hidden, inner}));
+  return pack_ffn(gate, up, down);
 }
 
 Result<MlaWeights> WeightLoader::mla(int32_t layer) {
@@ -63,13 +77,9 @@ Result<MlaWeights> WeightLoader::mla(int32_t layer) {
   HADAL_TRY(w.kv_a, matrix(layer_tensor(layer, "attn_kv_a_mqa.weight"), c.kv_rank + c.rope_dim,
                            config_.hidden));
   HADAL_TRY(w.kv_a_norm, floats(layer_tensor(layer, "attn_kv_a_norm.weight"), c.kv_rank));
-  HADAL_TRY(WeightSource::MlaUp up, source_.mla_up(layer, config_.heads, c));
-  HADAL_TRY(w.k_up, backend_.pack(up.k_up.source));
-  HADAL_TRY(w.v_up, backend_.pack(up.v_up.source));
-  for (const LoadedMatrix* matrix : {&up.k_up, &up.v_up}) {
-    source_.release(*matrix);
-    done_(source_.bytes_of(*matrix));
-  }
+  HADAL_TRY(const WeightSource::MlaUp up, source_.mla_up(layer, config_.heads, c));
+  HADAL_TRY(w.k_up, pack(up.k_up));
+  HADAL_TRY(w.v_up, pack(up.v_up));
   return w;
 }
 

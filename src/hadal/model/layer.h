@@ -49,8 +49,9 @@ struct LayerWeights {
 // Reads and packs, layer by layer, reporting the file's bytes as they are done with.
 class WeightLoader {
  public:
+  // `memory`: for packed weights, see Backend::pack; may be null.
   WeightLoader(const WeightSource& source, const ModelConfig& config, kernels::Backend& backend,
-               std::function<void(uint64_t bytes)> done);
+               kernels::WeightMemory* memory, std::function<void(uint64_t bytes)> done);
 
   Result<LayerWeights> layer(int32_t number);
   Result<MatrixPtr> matrix(const std::string& name, int64_t rows, int64_t cols,
@@ -59,7 +60,10 @@ class WeightLoader {
   Result<std::vector<float>> floats(const std::string& name, int64_t rows, int64_t cols);
 
  private:
-  Result<MatrixPtr> pack(LoadedMatrix loaded);
+  Result<MatrixPtr> pack(const LoadedMatrix& loaded);
+  Result<FfnPtr> pack_ffn(const LoadedMatrix& gate, const LoadedMatrix& up,
+                          const LoadedMatrix& down);
+  void finish(const LoadedMatrix& loaded);
   Result<FfnPtr> ffn_block(int32_t layer, const std::string& suffix, int64_t count, int64_t inner);
   Result<MlaWeights> mla(int32_t layer);
   Result<GqaWeights> gqa(int32_t layer);
@@ -68,6 +72,8 @@ class WeightLoader {
   const WeightSource& source_;
   const ModelConfig& config_;
   kernels::Backend& backend_;
+  kernels::WeightMemory* memory_;
+  bool shapes_only_;  // and the backend packs no shapes
   std::function<void(uint64_t)> done_;
 };
 

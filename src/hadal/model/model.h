@@ -18,6 +18,7 @@
 #include "hadal/kernels/backend.h"
 #include "hadal/model/config.h"
 #include "hadal/model/kv_arena.h"
+#include "hadal/model/pack_cache.h"
 
 namespace hadal {
 
@@ -28,6 +29,8 @@ struct LoadOptions {
   ThreadPool* pool = nullptr;  // for quantising; null: on the calling thread
   // Called from the loading thread with bytes done and bytes in all.
   std::function<void(uint64_t done, uint64_t total)> progress;
+  PackCacheOptions pack_cache = {};
+  LogSink log = {};
 };
 
 // One step's rows. Rows of one sequence are consecutive and in position order.
@@ -51,12 +54,17 @@ class Model {
   virtual ConstView forward(const Batch& batch, KvArena& cache) = 0;
 
   virtual uint64_t weight_bytes() const = 0;  // of memory held by packed weights
+  // How many of them lie in a mapped file: memory that the system counts as free, though every step
+  // needs it.
+  virtual uint64_t mapped_bytes() const { return 0; }
 };
 
 // What the files say the model is. kUnsupported names an unknown architecture.
 Result<ModelConfig> model_config(const ModelFiles& files);
 
-// Packs the weights for `backend`, which must outlive the model. `files` may be closed afterwards.
+// Packs the weights for `backend`, which must outlive the model, or finds them packed. What the
+// files' names, types and shapes can show to be wrong is found before anything is packed. `files`
+// may be closed afterwards.
 Result<std::unique_ptr<Model>> load_model(const ModelFiles& files, kernels::Backend& backend,
                                           const LoadOptions& options);
 

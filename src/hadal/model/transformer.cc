@@ -28,6 +28,12 @@ struct Activations {
   }
 };
 
+struct Weights {
+  MatrixPtr embedding, head;  // head is null when the embedding serves as both
+  std::vector<float> output_norm;
+  std::vector<LayerWeights> layers;
+};
+
 class Transformer final : public Model {
  public:
   Transformer(ModelConfig config, kernels::Backend& backend)
@@ -38,8 +44,13 @@ class Transformer final : public Model {
   Status prepare(int32_t rows, int32_t logit_rows) override;
   ConstView forward(const Batch& batch, KvArena& cache) override;
   uint64_t weight_bytes() const override;
+  uint64_t mapped_bytes() const override { return packed_ ? packed_->bytes() : 0; }
 
  private:
+  using Progress = std::function<void(uint64_t done)>;
+  // One walk through the model.
+  Result<Weights> read(const WeightSource& source, kernels::WeightMemory* memory,
+                       const Progress& progress);
   struct Step {  // views of this batch's rows
     std::span<const kernels::Segment> segments;
     kernels::RopeRows rope;
@@ -54,33 +65,63 @@ class Transformer final : public Model {
 
   ModelConfig config_;
   kernels::Backend& backend_;
-  MatrixPtr embedding_, head_;  // head_ is null when the embedding serves as both
-  std::vector<float> output_norm_;
-  std::vector<LayerWeights> layers_;
+  std::unique_ptr<PackReader> packed_;  // outlives the weights in it
+  Weights weights_;
   Activations act_;
 };
 
-Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
-  const WeightSource source(files, options.quantize, options.pool);
-  const uint64_t total = files.tensors().total_bytes();
+Result<Weights> Transformer::read(const WeightSource& source, kernels::WeightMemory* memory,
+                                  const Progress& progress) {
   uint64_t done = 0;
-  WeightLoader loader(source, config_, backend_, [&](uint64_t bytes) {
-    done = std::min(total, done + bytes);
-    if (options.progress) options.progress(done, total);
+  WeightLoader loader(source, config_, backend_, memory, [&](uint64_t bytes) {
+    done += bytes;
+    if (progress) progress(done);
   });
-  HADAL_TRY(embedding_, loader.matrix("token_embd.weight", config_.vocabulary, config_.hidden,
-                                      MatrixRole::kEmbedding));
-  HADAL_TRY(output_norm_, loader.floats("output_norm.weight", config_.hidden));
-  for (int32_t layer = 0; layer < config_.layers; ++layer) {
-    HADAL_TRY(LayerWeights weights, loader.layer(layer));
-    layers_.push_back(std::move(weights));
+  Weights weights;
+  HADAL_TRY(weights.embedding, loader.matrix("token_embd.weight", config_.vocabulary,
+                                             config_.hidden, MatrixRole::kEmbedding));
+  HADAL_TRY(weights.output_norm, loader.floats("output_norm.weight", config_.hidden));
+  for (int32_t number = 0; number < config_.layers; ++number) {
+    HADAL_TRY(LayerWeights layer, loader.layer(number));
+    weights.layers.push_back(std::move(layer));
   }
   if (!config_.tied_embeddings) {
-    HADAL_TRY(head_, loader.matrix("output.weight", config_.vocabulary, config_.hidden,
-                                   MatrixRole::kHead));
+    HADAL_TRY(weights.head, loader.matrix("output.weight", config_.vocabulary, config_.hidden,
+                                          MatrixRole::kHead));
   }
-  HADAL_TRY_VOID(source.check_all_read(config_));
-  if (options.progress) options.progress(total, total);
+  return weights;
+}
+
+Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
+  const auto source = [&](Reading reading) {
+    return WeightSource(files, options.quantize, options.pool, reading);
+  };
+  const uint64_t total = files.tensors().total_bytes();
+  const Progress progress = [&](uint64_t done) {
+    if (options.progress) options.progress(std::min(done, total), total);
+  };
+  // Before the first byte is packed: is everything there, and nothing else?
+  PackPlan plan;
+  const WeightSource shapes = source(Reading::kNothing);
+  HADAL_TRY_VOID(read(shapes, &plan, {}));
+  HADAL_TRY_VOID(shapes.check_all_read(config_));
+
+  const auto cache = PackCache::make(options.pack_cache, files, plan, backend_.weight_layout(),
+                                     options.quantize ? dtype_name(*options.quantize) : "",
+                                     shapes.order_checksum(), options.log);
+  if (cache) {
+    PackCache::Found found = cache->find(plan, backend_, options.pool);
+    packed_ = std::move(found.packed);
+    if (found.writer != nullptr) {
+      const auto written = read(source(Reading::kAll), found.writer.get(), progress);
+      if (!written && found.writer->status()) return fail(written.error());
+      if (!written) cache->give_up(written.error());
+      if (written) packed_ = cache->publish(std::move(found.writer), plan, options.pool);
+    }
+  }
+  const Reading reading = packed_ ? Reading::kVectors : Reading::kAll;
+  HADAL_TRY(weights_, read(source(reading), packed_.get(), packed_ ? Progress() : progress));
+  progress(total);
   return {};
 }
 
@@ -208,17 +249,18 @@ ConstView Transformer::head(const Step& step, std::span<const int32_t> rows) {
   const View selected = act_.selected.first_rows(count);
   const View logits = act_.logits.first_rows(count);
   backend_.gather({step.x, rows, selected});
-  kernels::LinearArgs args{selected, output_norm_.data(), config_.norm_eps, {}, 1};
-  args.projections[0] = {head_ ? head_.get() : embedding_.get(), nullptr, logits, false};
+  kernels::LinearArgs args{selected, weights_.output_norm.data(), config_.norm_eps, {}, 1};
+  args.projections[0] = {weights_.head ? weights_.head.get() : weights_.embedding.get(), nullptr,
+                         logits, false};
   backend_.linear(args);
   return logits;
 }
 
 ConstView Transformer::forward(const Batch& batch, KvArena& cache) {
   const Step step = begin(batch);
-  backend_.embed({embedding_.get(), batch.tokens, step.x});
+  backend_.embed({weights_.embedding.get(), batch.tokens, step.x});
   size_t stream = 0;
-  for (const LayerWeights& layer : layers_) {
+  for (const LayerWeights& layer : weights_.layers) {
     if (config_.mla) {
       attention_mla(layer, step, cache.pages(stream));
       stream += 1;
@@ -237,9 +279,9 @@ ConstView Transformer::forward(const Batch& batch, KvArena& cache) {
 uint64_t Transformer::weight_bytes() const {
   uint64_t sum = 0;
   const auto add = [&sum](const auto& packed) { sum += packed ? packed->bytes() : 0; };
-  add(embedding_);
-  add(head_);
-  for (const LayerWeights& layer : layers_) {
+  add(weights_.embedding);
+  add(weights_.head);
+  for (const LayerWeights& layer : weights_.layers) {
     for (const MatrixPtr* matrix :
          {&layer.mla.q, &layer.mla.q_a, &layer.mla.q_b, &layer.mla.kv_a, &layer.mla.k_up,
           &layer.mla.v_up, &layer.gqa.q, &layer.gqa.k, &layer.gqa.v, &layer.output}) {

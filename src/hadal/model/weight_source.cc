@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "hadal/base/checksum.h"
 #include "hadal/model/weight_names.h"
 #include "hadal/tensor/quant.h"
 
@@ -74,12 +75,14 @@ void decode_part(const kernels::MatrixSource& source, size_t part, int64_t first
   }
 }
 
-WeightSource::WeightSource(const ModelFiles& files, std::optional<DType> quantize, ThreadPool* pool)
+WeightSource::WeightSource(const ModelFiles& files, std::optional<DType> quantize, ThreadPool* pool,
+                           Reading reading)
     : files_(files),
       tensors_(files.tensors()),
       hugging_face_(std::holds_alternative<HfModel>(files.model)),
       quantize_(quantize),
-      pool_(pool) {}
+      pool_(pool),
+      reading_(reading) {}
 
 std::string WeightSource::stored_name(std::string_view name, std::optional<int32_t> expert) const {
   if (!hugging_face_) return std::string(name);
@@ -97,6 +100,7 @@ Result<const TensorRecord*> WeightSource::record(const std::string& name) const 
   if (tensor == nullptr)
     return fail(Code::kCorrupt, files_.path + ": " + name + ": tensor is missing");
   read_.insert(tensor);
+  order_ = checksum64(name, order_);
   return tensor;
 }
 
@@ -115,6 +119,7 @@ Result<std::vector<float>> WeightSource::fp8_scales(const TensorRecord& tensor,
                                         ", expected f32, f16, bf16 or f8_e8m0");
   }
   std::vector<float> values(static_cast<size_t>(want.rows * want.cols));
+  if (reading_ == Reading::kNothing) return values;
   dequantize(scale->dtype, scale->data.data(), values.data(), values.size());
   return values;
 }
@@ -181,7 +186,8 @@ void WeightSource::requantize(MatrixRole role, LoadedMatrix* matrix) const {
   if (!target) return;
   const size_t row_size = row_bytes(*target, static_cast<uint64_t>(source.cols));
   std::vector<std::span<const std::byte>> parts;
-  for (size_t part = 0; part < source.parts.size(); ++part) {
+  if (reading_ != Reading::kAll) parts.resize(source.parts.size());
+  for (size_t part = 0; part < source.parts.size() && reading_ == Reading::kAll; ++part) {
     std::vector<std::byte>& bytes =
         matrix->owned.emplace_back(row_size * static_cast<size_t>(source.rows));
     for_rows(pool_, source.rows, [&](int64_t begin, int64_t end) {
@@ -210,6 +216,7 @@ Result<std::vector<float>> WeightSource::floats(std::string_view name, int64_t c
                                         std::string(dtype_name(tensor->dtype)) +
                                         ", expected f32, f16 or bf16");
   }
+  if (reading_ == Reading::kNothing) return std::vector<float>();
   std::vector<float> values(static_cast<size_t>(count));
   dequantize(tensor->dtype, tensor->data.data(), values.data(), values.size());
   return values;
@@ -277,6 +284,11 @@ Result<WeightSource::MlaUp> WeightSource::split_kv_b(int32_t layer, int32_t head
   up.k_up.source = {k_type, mla.kv_rank, mla.nope_dim, {}, {}};
   up.v_up.source = {v_type, mla.v_dim, mla.kv_rank, {}, {}};
   up.k_up.records = joined.records;
+  if (reading_ != Reading::kAll) {
+    up.k_up.source.parts.resize(static_cast<size_t>(heads));
+    up.v_up.source.parts.resize(static_cast<size_t>(heads));
+    return up;
+  }
   const size_t rank = static_cast<size_t>(mla.kv_rank);
   const size_t k_size = row_bytes(k_type, static_cast<uint64_t>(mla.nope_dim)) * rank;
   const size_t v_size = row_bytes(v_type, rank) * static_cast<size_t>(mla.v_dim);
@@ -306,6 +318,7 @@ Result<WeightSource::MlaUp> WeightSource::split_kv_b(int32_t layer, int32_t head
 }
 
 void WeightSource::release(const LoadedMatrix& matrix) const {
+  if (reading_ != Reading::kAll) return;
   for (const TensorRecord* tensor : matrix.records) tensors_.release(*tensor);
 }
 

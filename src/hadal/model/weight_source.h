@@ -36,10 +36,19 @@ struct LoadedMatrix {
 
 enum class MatrixRole : uint8_t { kBody, kHead, kEmbedding };
 
+// What of the files' bytes is read. Names, types and shapes are checked always.
+enum class Reading : uint8_t {
+  kNothing,  // vectors are empty, scales zero, parts of matrices may be empty spans
+  kVectors,  // vectors and scales; parts of matrices may be empty spans
+  kAll,
+};
+
 class WeightSource {
  public:
   // `quantize` as in LoadOptions; `pool` may be null. `files` must outlive this.
-  WeightSource(const ModelFiles& files, std::optional<DType> quantize, ThreadPool* pool);
+  WeightSource(const ModelFiles& files, std::optional<DType> quantize, ThreadPool* pool,
+               Reading reading = Reading::kAll);
+  Reading reading() const { return reading_; }
 
   bool has(std::string_view name) const;
   // kCorrupt: absent, another shape (names tensor, found and expected).
@@ -61,6 +70,9 @@ class WeightSource {
   // the configuration says means another model than the one that would answer. After loading.
   Status check_all_read(const ModelConfig& config) const;
 
+  // Of the names that were asked for, in their order.
+  uint64_t order_checksum() const { return order_; }
+
   // The file's pages behind `matrix` are not needed again.
   void release(const LoadedMatrix& matrix) const;
   uint64_t bytes_of(const LoadedMatrix& matrix) const;
@@ -81,7 +93,9 @@ class WeightSource {
   bool hugging_face_;
   std::optional<DType> quantize_;
   ThreadPool* pool_;
+  Reading reading_;
   mutable std::unordered_set<const TensorRecord*> read_;  // what record() gave out
+  mutable uint64_t order_ = 0;
 };
 
 // target[rows * cols] = one part of `source` as f32, FP8 block scales applied.
