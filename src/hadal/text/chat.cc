@@ -2,10 +2,12 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 #include "hadal/text/chat_detect.h"
+#include "hadal/text/chat_pieces.h"
 
 namespace hadal {
 namespace {
@@ -17,7 +19,7 @@ constexpr std::string_view kThinkEnd = "</think>";
 // Llama-3.1's template says this when nobody passes a date.
 constexpr std::string_view kLlamaDate = "26 Jul 2024";
 
-constexpr std::array<std::pair<ChatForm, std::string_view>, 8> kNames = {{
+constexpr std::array<std::pair<ChatForm, std::string_view>, 9> kNames = {{
     {ChatForm::kDeepseekV2, "deepseek-v2"},
     {ChatForm::kDeepseekV3, "deepseek-v3"},
     {ChatForm::kDeepseekR1, "deepseek-r1"},
@@ -25,38 +27,9 @@ constexpr std::array<std::pair<ChatForm, std::string_view>, 8> kNames = {{
     {ChatForm::kQwen2, "qwen2"},
     {ChatForm::kQwen3, "qwen3"},
     {ChatForm::kLlama3, "llama3"},
+    {ChatForm::kTemplate, "own template"},
     {ChatForm::kNone, "none"},
 }};
-
-// The rendered conversation as stretches of what the template says and what people said.
-class Pieces {
- public:
-  void literal(std::string_view text) { add(text, true); }
-  void content(std::string_view text) { add(text, false); }
-
-  std::string joined() const {
-    std::string out;
-    for (const auto& [text, is_literal] : pieces_) out.append(text);
-    return out;
-  }
-  std::vector<TextPart> parts() const {
-    std::vector<TextPart> out;
-    out.reserve(pieces_.size());
-    for (const auto& [text, is_literal] : pieces_) out.push_back({text, is_literal});
-    return out;
-  }
-
- private:
-  void add(std::string_view text, bool is_literal) {
-    if (text.empty()) return;
-    if (!pieces_.empty() && pieces_.back().second == is_literal) {
-      pieces_.back().first.append(text);
-    } else {
-      pieces_.emplace_back(text, is_literal);
-    }
-  }
-  std::vector<std::pair<std::string, bool>> pieces_;
-};
 
 // Python's str.strip("\n") and its halves.
 std::string_view left_stripped_newlines(std::string_view text) {
@@ -316,6 +289,7 @@ Result<Pieces> render_pieces(ChatForm form, const ChatVariant& variant,
     case ChatForm::kLlama3:
       render_llama3(messages, variant, options, &out);
       return out;
+    case ChatForm::kTemplate:
     case ChatForm::kNone:
       break;
   }
@@ -353,13 +327,19 @@ ChatFormat::ChatFormat(ChatForm form, ChatVariant variant)
 
 Result<ChatFormat> ChatFormat::detect(const Tokenizer& tokenizer) {
   const VocabData& data = tokenizer.data();
-  ChatFormat format(ChatForm::kNone);
   if (data.chat_template.empty()) {
-    format = ChatFormat(form_of_vocabulary(tokenizer));
-  } else {
-    HADAL_TRY(auto detected, detect_template(data.chat_template));
-    format = ChatFormat(detected.form, std::move(detected.variant));
+    ChatFormat format(form_of_vocabulary(tokenizer));
+    format.take_markers(data);
+    return format;
   }
+  auto own = ChatTemplate::make(data.chat_template, data.bos ? data.tokens[*data.bos] : "",
+                                data.eos ? data.tokens[*data.eos] : "");
+  auto detected = detect_template(data.chat_template);
+  // A built-in form works without the interpreter; anything else needs it.
+  if (!own && !detected) return fail(std::move(own.error()));
+  ChatFormat format = detected ? ChatFormat(detected->form, std::move(detected->variant))
+                               : ChatFormat(ChatForm::kTemplate);
+  if (own) format.own_ = std::make_shared<const ChatTemplate>(std::move(*own));
   format.take_markers(data);
   return format;
 }
@@ -384,21 +364,63 @@ std::string_view ChatFormat::name() const {
   return "unknown";
 }
 
+bool ChatFormat::needs_own(std::span<const ChatMessage> messages,
+                           const ChatOptions& options) const {
+  if (form_ == ChatForm::kTemplate) return true;
+  if (!options.tools.empty() && renders_tools()) return true;
+  return renders_calls() && std::ranges::any_of(messages, [](const ChatMessage& message) {
+           return message.role == "tool" || !message.tool_calls.empty();
+         });
+}
+
+Result<Pieces> ChatFormat::pieces(std::span<const ChatMessage> messages,
+                                  const ChatOptions& options) const {
+  if (!needs_own(messages, options)) return render_pieces(form_, variant_, messages, options);
+  if (messages.empty()) return fail(Code::kInvalidInput, "messages: empty, needs at least one");
+  TemplateInput input;
+  input.add_generation_prompt = options.add_generation_prompt;
+  input.thinking = options.thinking;
+  input.tools = options.tools;
+  input.reasoning_effort = options.reasoning_effort;
+  input.date = options.date;
+  input.local_seconds = options.local_seconds;
+  HADAL_TRY(const jinja::Str text, own_->render(messages, input));
+  const std::string_view all = text.text;
+  Pieces out;
+  size_t at = 0;
+  for (const jinja::Span& span : text.foreign) {
+    out.literal(all.substr(at, span.begin - at));
+    out.content(all.substr(span.begin, span.end - span.begin));
+    at = span.end;
+  }
+  out.literal(all.substr(at));
+  return out;
+}
+
 Result<std::string> ChatFormat::render(std::span<const ChatMessage> messages,
                                        const ChatOptions& options) const {
-  HADAL_TRY(const auto pieces, render_pieces(form_, variant_, messages, options));
-  return pieces.joined();
+  HADAL_TRY(const auto rendered, pieces(messages, options));
+  return rendered.joined();
 }
 
 Result<std::vector<TokenId>> ChatFormat::encode(const Tokenizer& tokenizer,
                                                 std::span<const ChatMessage> messages,
                                                 const ChatOptions& options) const {
-  HADAL_TRY(const auto pieces, render_pieces(form_, variant_, messages, options));
-  return tokenizer.encode_parts(pieces.parts(), false);
+  HADAL_TRY(auto chat, encode_chat(tokenizer, messages, options));
+  return std::move(chat.tokens);
+}
+
+Result<EncodedChat> ChatFormat::encode_chat(const Tokenizer& tokenizer,
+                                            std::span<const ChatMessage> messages,
+                                            const ChatOptions& options) const {
+  HADAL_TRY(const auto rendered, pieces(messages, options));
+  return EncodedChat{tokenizer.encode_parts(rendered.parts(), false),
+                     options.add_generation_prompt && rendered.inside_thinking()};
 }
 
 bool ChatFormat::opens_thinking(const ChatOptions& options) const {
   if (!options.add_generation_prompt) return false;
+  if (form_ == ChatForm::kTemplate) return own_->opens_thinking(options.thinking);
   if (form_ == ChatForm::kDeepseekV31) return options.thinking;
   return variant_.opens_thinking && (options.thinking || !variant_.closes_thinking);
 }

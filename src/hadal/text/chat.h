@@ -1,7 +1,7 @@
 // A conversation to the token ids that a model was trained on. The built-in forms are exact,
 // whitespace and full-width bars included; they are equal to each model's own Jinja template for
-// conversations without tools. A template that matches no built-in form is refused by name until
-// the interpreter exists.
+// conversations without tools. Every other conversation, and every other template, is rendered by
+// the model's own template through the interpreter (jinja/template.h).
 //
 // Content never becomes a special token: forms are rendered as alternating literal (may hold
 // special tokens) and content (may not) pieces.
@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 
 #include "hadal/base/result.h"
 #include "hadal/text/chat_message.h"
+#include "hadal/text/chat_template.h"
 #include "hadal/text/tokenizer.h"
 
 namespace hadal {
@@ -29,13 +31,23 @@ enum class ChatForm : uint8_t {
   kQwen2,        // ChatML with Qwen2's default system prompt
   kQwen3,        // ChatML, optional thinking
   kLlama3,
-  kNone,  // no template: plain completion only
+  kTemplate,  // the model's own template, which is none of the above
+  kNone,      // no template: plain completion only
 };
 
 struct ChatOptions {
   bool add_generation_prompt = true;
   bool thinking = true;   // where the form can switch; ignored elsewhere
   std::string date = {};  // "22 Nov 2026" for Llama-3's header; empty: the template's fixed default
+  // Only where the model's own template is rendered:
+  std::span<const ChatTool> tools = {};  // listed if renders_tools()
+  std::string reasoning_effort = {};     // "high", "max"; empty: not set
+  int64_t local_seconds = 0;             // now, since 1970 in local time, for templates that ask
+};
+
+struct EncodedChat {
+  std::vector<TokenId> tokens;
+  bool inside_thinking = false;  // the generation prompt opened <think>: the answer begins in it
 };
 
 // What differs between templates of one form, read from the template.
@@ -59,10 +71,13 @@ struct ChatVariant {
   bool operator==(const ChatVariant&) const = default;
 };
 
+class Pieces;  // the text by origin
+
 class ChatFormat {
  public:
   // Chooses the form by the model's own template (by what it contains, not by its hash), else by
-  // the special tokens of the vocabulary. kUnsupported names what was not recognised.
+  // the special tokens of the vocabulary. kInvalidInput, kTooLarge: a template that is in no form
+  // and that the interpreter cannot read; the message has its line.
   static Result<ChatFormat> detect(const Tokenizer& tokenizer);
   // For a model that says nothing (detect() gave kNone): "User: ...\n\nAssistant: ...", with the
   // vocabulary's own begin and end tokens.
@@ -82,14 +97,23 @@ class ChatFormat {
   Result<std::vector<TokenId>> encode(const Tokenizer& tokenizer,
                                       std::span<const ChatMessage> messages,
                                       const ChatOptions& options) const;
-  // True when the generation prompt already opened <think>, so that the answer begins inside it.
+  Result<EncodedChat> encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+                                  const ChatOptions& options) const;
+  // True when the generation prompt already opened <think>, so that the answer begins inside it:
+  // after a user's turn. encode_chat() knows it of any conversation.
   bool opens_thinking(const ChatOptions& options) const;
+  // The model's own template writes earlier calls and their results; the list of tools.
+  bool renders_calls() const { return own_ != nullptr && own_->renders_calls(); }
+  bool renders_tools() const { return own_ != nullptr && own_->renders_tools(); }
 
  private:
   void take_markers(const VocabData& data);
   ChatFormat(ChatForm form, ChatVariant variant);
+  Result<Pieces> pieces(std::span<const ChatMessage> messages, const ChatOptions& options) const;
+  bool needs_own(std::span<const ChatMessage> messages, const ChatOptions& options) const;
   ChatForm form_;
   ChatVariant variant_;
+  std::shared_ptr<const ChatTemplate> own_;  // null: the model has none that can be read
 };
 
 }  // namespace hadal

@@ -257,16 +257,24 @@ TEST(ChatDetect, KnowsPublishedTemplates) {
   }
 }
 
-TEST(ChatDetect, RefusesOtherTemplatesByName) {
-  for (const char* source : {"{{ messages[0]['content'] }}", "[gMASK]<sop>{% for m in messages %}",
-                             "{{'<｜User｜>' + m.content}}{{'<｜Assistant｜>'}}",
-                             "<|im_start|>{{x.split('</think>')}}{% if add_generation_prompt "
-                             "%}<|im_start|>assistant\\n"}) {
+TEST(ChatDetect, OtherTemplatesAreRenderedAsTheyAre) {
+  for (const char* source : {"{{ messages[0]['content'] }}",
+                             "[gMASK]<sop>{% for m in messages %}"
+                             "{{ m.role }}{% endfor %}",
+                             "{{'<｜User｜>' + messages[0].content}}{{'<｜Assistant｜>'}}",
+                             "<|im_start|>{{messages[0].content.split('</think>')}}{% if "
+                             "add_generation_prompt %}<|im_start|>assistant\n{% endif %}"}) {
     const auto format = ChatFormat::detect(with_template(source));
-    ASSERT_FALSE(format) << source;
-    EXPECT_EQ(format.error().code, Code::kUnsupported);
-    EXPECT_THAT(format.error().what, ::testing::HasSubstr("chat template"));
+    ASSERT_TRUE(format) << format.error().what;
+    EXPECT_EQ(format->form(), ChatForm::kTemplate) << source;
   }
+}
+
+TEST(ChatDetect, RefusesWhatIsNoTemplateByItsLine) {
+  const auto format = ChatFormat::detect(with_template("a\n{% for m in messages %}"));
+  ASSERT_FALSE(format);
+  EXPECT_EQ(format.error().code, Code::kInvalidInput);
+  EXPECT_THAT(format.error().what, ::testing::HasSubstr("chat template, line 2"));
 }
 
 TEST(ChatDetect, WithoutATemplateTheVocabularyTells) {
@@ -422,7 +430,7 @@ TEST_F(AgainstJinja, PublishedTemplates) {
   }
 }
 
-TEST_F(AgainstJinja, SharedTemplatesOfOtherModelsAreRefused) {
+TEST_F(AgainstJinja, SharedTemplatesOfOtherModelsAreNoBuiltInForm) {
   const std::string folder = HADAL_SOURCE_DIR "/../shared/templates/";
   if (!fs::exists(folder)) GTEST_SKIP() << folder << " is not here";
   for (const char* name :
@@ -432,7 +440,8 @@ TEST_F(AgainstJinja, SharedTemplatesOfOtherModelsAreRefused) {
     const std::string source = read_file(folder + name + ".jinja");
     ASSERT_FALSE(source.empty()) << name;
     const auto format = ChatFormat::detect(with_template(source));
-    EXPECT_FALSE(format) << name << " taken for " << format->name();
+    ASSERT_TRUE(format) << format.error().what;
+    EXPECT_EQ(format->form(), ChatForm::kTemplate) << name << " taken for " << format->name();
   }
 }
 

@@ -274,8 +274,10 @@ class Reader {
     }
     int64_t out = 0;
     const auto parsed = std::from_chars(token.data(), token.data() + token.size(), out);
-    if (parsed.ec != std::errc()) bad("an integer beyond 64 bits");
-    return Value::integer(out);
+    if (parsed.ec == std::errc()) return Value::integer(out);
+    double beyond = 0;  // of 64 bits: the nearest number that there is
+    std::from_chars(token.data(), token.data() + token.size(), beyond);
+    return Value::number(beyond);
   }
 
   Value string() {

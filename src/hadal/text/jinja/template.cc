@@ -56,4 +56,13 @@ Result<Str> Template::render(const Dict& variables, const RenderOptions& options
   }
 }
 
+Result<Value> foreign_from_json(std::string_view json) {
+  Budget budget{Limits{}};
+  try {
+    return from_json(Value::foreign(std::string(json)), {}, budget);
+  } catch (const Failure& failure) {
+    return fail(failure.is_limit ? Code::kTooLarge : Code::kInvalidInput, failure.what);
+  }
+}
+
 }  // namespace hadal::jinja

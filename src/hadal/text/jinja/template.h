@@ -51,4 +51,7 @@ class Template {
   std::shared_ptr<const Program> program_;
 };
 
+// JSON text as values that are foreign throughout. kInvalidInput when it is no JSON.
+Result<Value> foreign_from_json(std::string_view json);
+
 }  // namespace hadal::jinja
