@@ -388,7 +388,7 @@ void rotate(const RopeRows& rope, int64_t row, float* x) {
 }
 
 const AttentionKernels& attention_kernels(Isa isa) {
-  return isa == Isa::kAvx512 ? avx512::attention_kernels() : avx2::attention_kernels();
+  return isa != Isa::kAvx2 ? avx512::attention_kernels() : avx2::attention_kernels();
 }
 
 }  // namespace hadal::kernels::cpu

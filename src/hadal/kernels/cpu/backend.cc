@@ -77,6 +77,18 @@ constexpr std::array kAvx512Needs = {
     Need{&CpuFeatures::avx512dq, "avx512dq"}, Need{&CpuFeatures::avx512_vnni, "avx512_vnni"},
 };
 
+constexpr std::array kAvx512Bf16Needs = {
+    Need{&CpuFeatures::avx2, "avx2"},
+    Need{&CpuFeatures::fma, "fma"},
+    Need{&CpuFeatures::f16c, "f16c"},
+    Need{&CpuFeatures::avx512f, "avx512f"},
+    Need{&CpuFeatures::avx512bw, "avx512bw"},
+    Need{&CpuFeatures::avx512vl, "avx512vl"},
+    Need{&CpuFeatures::avx512dq, "avx512dq"},
+    Need{&CpuFeatures::avx512_vnni, "avx512_vnni"},
+    Need{&CpuFeatures::avx512_bf16, "avx512_bf16"},
+};
+
 struct Implementation {
   std::string_view name;
   std::span<const Need> needs;
@@ -95,6 +107,12 @@ constexpr std::array kImplementations = {
                    }},
     Implementation{"ref", {}, [](ThreadPool&) { return make_reference_backend(); }},
 };
+
+// Rounds more than the others do, so it is never the one that nobody asked for.
+constexpr Implementation kRounding{"avx512bf16", kAvx512Bf16Needs,
+                                   [](ThreadPool& pool) -> std::unique_ptr<Backend> {
+                                     return std::make_unique<CpuBackend>(pool, Isa::kAvx512Bf16);
+                                   }};
 
 // Comma-separated names of what is missing; empty: it runs here.
 std::string missing(const Implementation& implementation, const CpuFeatures& features) {
@@ -121,15 +139,18 @@ std::vector<std::string_view> cpu_implementations(const CpuFeatures& features) {
 Result<std::unique_ptr<Backend>> make_cpu_backend(std::string_view implementation,
                                                   const CpuFeatures& features, ThreadPool& pool) {
   std::string known;
-  for (const cpu::Implementation& candidate : cpu::kImplementations) {
-    const std::string lacking = cpu::missing(candidate, features);
-    if (implementation.empty() && lacking.empty()) return candidate.make(pool);
-    if (implementation == candidate.name) {
-      if (lacking.empty()) return candidate.make(pool);
+  std::vector<const cpu::Implementation*> candidates;
+  for (const cpu::Implementation& one : cpu::kImplementations) candidates.push_back(&one);
+  candidates.push_back(&cpu::kRounding);
+  for (const cpu::Implementation* candidate : candidates) {
+    const std::string lacking = cpu::missing(*candidate, features);
+    if (implementation.empty() && lacking.empty()) return candidate->make(pool);
+    if (implementation == candidate->name) {
+      if (lacking.empty()) return candidate->make(pool);
       return fail(Code::kUnsupported, "this machine cannot run the CPU implementation '" +
                                           std::string(implementation) + "': it lacks " + lacking);
     }
-    known += (known.empty() ? "" : ", ") + std::string(candidate.name);
+    known += (known.empty() ? "" : ", ") + std::string(candidate->name);
   }
   return fail(Code::kUnsupported,
               "no CPU implementation '" + std::string(implementation) + "'; there are: " + known);

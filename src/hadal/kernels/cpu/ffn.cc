@@ -51,7 +51,7 @@ class Experts {
   void add_group(const PackedFfn& ffn, int64_t index, std::span<const Entry> entries);
   // Rows normalised (or as they are) to h, and as blocks where a matrix wants them.
   void prepare_rows(const float* norm_weight, float norm_eps);
-  const float* h(int64_t row) const { return h_ + row * padded_; }
+  const float* h(int64_t row) const { return h_ + row * row_floats(padded_); }
   void run();
 
   // Before prepare_rows: which form of rows the groups will want.
@@ -79,14 +79,13 @@ class Experts {
   bool inner_blocks_ = false, inner_floats_ = false;
   std::vector<Group> groups_;
   std::vector<Entry> entries_;
-  float* h_ = nullptr;              // [rows][padded_]
+  float* h_ = nullptr;              // [rows][row_floats(padded_)]
   ActBlock* row_blocks_ = nullptr;  // [rows][hidden / 32]
   // By entry, a group's tiles one after another.
   ActBlock* blocks_ = nullptr;
   const float** floats_ = nullptr;
   ActBlock* inner_block_data_ = nullptr;
-  float* inner_float_data_ = nullptr;
-  const float** inner_rows_ = nullptr;
+  float** inner_rows_ = nullptr;
 };
 
 void Experts::note(const PackedFfn& ffn) {
@@ -101,18 +100,19 @@ void Experts::note(const PackedFfn& ffn) {
 
 void Experts::prepare_rows(const float* norm_weight, float norm_eps) {
   padded_ = padded_columns(x_.cols);
-  h_ = context_.shared.take<float>(x_.rows * padded_);
+  h_ = context_.shared.take<float>(x_.rows * row_floats(padded_));
   const int64_t row_blocks = x_.cols / kBlock;
   if (wants_blocks_) row_blocks_ = context_.shared.take<ActBlock>(x_.rows * row_blocks);
   for_rows(context_.pool, x_.rows, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
-      float* row = h_ + r * padded_;
+      float* row = h_ + r * row_floats(padded_);
       if (norm_weight != nullptr) {
         kernels_.rms_norm_row(x_.row(r), norm_weight, norm_eps, x_.cols, row);
       } else {
         std::copy_n(x_.row(r), x_.cols, row);
       }
       std::fill(row + x_.cols, row + padded_, 0.0f);
+      if (wants_floats_) kernels_.round_row(row, padded_, rounded_row(row, padded_));
       if (wants_blocks_) kernels_.quantize_row(row, x_.cols, row_blocks_ + r * row_blocks, 1);
     }
   });
@@ -168,10 +168,14 @@ void Experts::regroup() {
   if (wants_floats_) floats_ = shared.take<const float*>(count);
   if (inner_blocks_) inner_block_data_ = shared.take<ActBlock>(count * (inner_ / kBlock));
   if (inner_floats_) {
-    const int64_t padded = padded_columns(inner_);
-    inner_float_data_ = shared.take<float>(count * padded);
-    inner_rows_ = shared.take<const float*>(count);
-    for (int64_t i = 0; i < count; ++i) inner_rows_[i] = inner_float_data_ + i * padded;
+    inner_rows_ = shared.take<float*>(count);
+    for (const Group& group : groups_) {
+      const int64_t padded = padded_columns(group.down->cols);
+      float* rows = shared.take<float>(group.count * row_floats(padded));
+      for (int64_t i = 0; i < group.count; ++i) {
+        inner_rows_[group.first + i] = rows + i * row_floats(padded);
+      }
+    }
   }
   const auto all_tiles = [this](const Group& group) {
     for (int64_t t = 0; t < tile_count(group.count); ++t) regroup_tile(group, t);
@@ -215,12 +219,14 @@ void Experts::up_pair(const Group& group, int64_t tile, int64_t pair, const std:
     }
     return;
   }
-  const int64_t padded = padded_columns(inner_);
-  const int64_t padded_width = std::min(kPairRows, padded_columns(inner) - begin);
+  const int64_t padded = padded_columns(inner);
+  const int64_t padded_width = std::min(kPairRows, padded - begin);
   for (int32_t c = 0; c < input.columns; ++c) {
-    float* target = inner_float_data_ + (first + c) * padded + begin;
+    float* row = inner_rows_[first + c];
+    float* target = row + begin;
     std::copy_n(joined + c * kPairRows, width, target);
     std::fill(target + width, target + padded_width, 0.0f);
+    kernels_.round_row(target, padded_width, rounded_row(row, padded) + begin);
   }
 }
 

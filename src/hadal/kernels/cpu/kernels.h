@@ -43,7 +43,7 @@ struct PanelPair {
 using IntPairKernel = void (*)(const PanelPair& pair, int64_t cols, const ActBlock* tile,
                                int32_t columns, float* acc_first, float* acc_second);
 // The same for float weights. rows[c]: x of column c, [padded_cols]; scales: FP8's, one per 128
-// columns.
+// columns. Where the table says reads_rounded, the row in BF16 stands behind the floats.
 using FloatKernel = void (*)(const std::byte* panel, const float* scales, int64_t padded_cols,
                              const float* const* rows, int32_t columns, float* acc);
 
@@ -55,6 +55,10 @@ struct KernelTable {
   IntPairKernel integer_pair[kDTypeCount];
   FloatKernel floating[kDTypeCount];  // null: not a float form
 
+  // Kernels of BF16 and FP8 read activations rounded to BF16, which round_row writes; else it does
+  // nothing.
+  bool reads_rounded;
+  void (*round_row)(const float* x, int64_t count, uint16_t* out);
   // x [cols] to cols / 32 blocks, `stride` apart.
   void (*quantize_row)(const float* x, int64_t cols, ActBlock* out, int64_t stride);
   // out may be x. Sum of squares: 64 interleaved partial sums, then a tree.
@@ -67,5 +71,6 @@ struct KernelTable {
 
 const KernelTable& avx2_kernels();
 const KernelTable& avx512_kernels();
+const KernelTable& avx512_bf16_kernels();
 
 }  // namespace hadal::kernels::cpu

@@ -75,7 +75,7 @@ void linear(CpuContext& context, const LinearArgs& args) {
     const PanelMatrix& matrix = of(*projection.weight).part(0);
     HADAL_CHECK(matrix.cols == args.x.cols && matrix.rows == projection.out.cols);
     HADAL_CHECK(projection.out.rows == args.x.rows);
-    needs.add(matrix);
+    needs.add(context.kernels, matrix);
     needs.copy |= overlap(projection.out, args.x);
     panels += matrix.panels();
     bytes += matrix.panel_bytes * static_cast<uint64_t>(matrix.panels());

@@ -13,7 +13,9 @@ namespace hadal::kernels::cpu {
 CpuContext::CpuContext(ThreadPool& threads, Isa set)
     : pool(threads),
       isa(set),
-      kernels(set == Isa::kAvx512 ? avx512_kernels() : avx2_kernels()),
+      kernels(set == Isa::kAvx512Bf16 ? avx512_bf16_kernels()
+              : set == Isa::kAvx512   ? avx512_kernels()
+                                      : avx2_kernels()),
       scratch(static_cast<size_t>(threads.threads())) {}
 
 void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64_t panel,
@@ -50,10 +52,10 @@ Batch::Batch(Scratch& scratch, ConstView x, const float* norm_weight, float norm
   rows_ = scratch.take<const float*>(x.rows);
   const int64_t padded = padded_columns(x.cols);
   if (norm_weight != nullptr || needs.copy || padded != x.cols) {
-    floats_ = scratch.take<float>(x.rows * padded);
+    floats_ = scratch.take<float>(x.rows * row_floats(padded));
   }
   for (int64_t r = 0; r < x.rows; ++r) {
-    rows_[r] = floats_ != nullptr ? floats_ + r * padded : x.row(r);
+    rows_[r] = floats_ != nullptr ? floats_ + r * row_floats(padded) : x.row(r);
   }
 }
 
@@ -65,14 +67,17 @@ void Batch::prepare(const KernelTable& kernels, Scratch& scratch, int64_t begin,
       floats_ == nullptr && norm_weight_ != nullptr ? scratch.take<float>(cols) : nullptr;
   for (int64_t r = begin; r < end; ++r) {
     const float* h = x_.row(r);
-    float* target = floats_ != nullptr ? floats_ + r * padded : spare;
+    float* target = floats_ != nullptr ? floats_ + r * row_floats(padded) : spare;
     if (norm_weight_ != nullptr) {
       kernels.rms_norm_row(h, norm_weight_, norm_eps_, cols, target);
       h = target;
     } else if (target != nullptr) {
       std::copy_n(h, cols, target);
     }
-    if (floats_ != nullptr) std::fill(target + cols, target + padded, 0.0f);
+    if (floats_ != nullptr) {
+      std::fill(target + cols, target + padded, 0.0f);
+      kernels.round_row(target, padded, rounded_row(target, padded));
+    }
     if (blocks_ != nullptr) {
       const int64_t tile = r / kTileColumns;
       ActBlock* first = blocks_ + tile * kTileColumns * (cols / kBlock) + r % kTileColumns;
@@ -97,7 +102,7 @@ void multiply(CpuContext& context, int thread, const PackedMatrix& matrix, int64
   Scratch& scratch = context.scratch[thread];
   const Scratch::Frame frame(scratch);
   Batch::Needs needs;
-  needs.add(panels);
+  needs.add(context.kernels, panels);
   Batch batch(scratch, x, nullptr, 0.0f, needs);
   batch.prepare(context.kernels, scratch, 0, x.rows);
   for (int64_t t = 0; t < batch.tiles(); ++t) {

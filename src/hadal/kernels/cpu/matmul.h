@@ -22,7 +22,7 @@
 
 namespace hadal::kernels::cpu {
 
-enum class Isa : uint8_t { kAvx2, kAvx512 };
+enum class Isa : uint8_t { kAvx2, kAvx512, kAvx512Bf16 };
 struct KernelTable;  // kernels.h: the functions compiled for one instruction set
 struct PanelMatrix;  // panel.h: one matrix in panels
 class PanelMemory;   // panel.h

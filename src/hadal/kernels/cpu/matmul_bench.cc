@@ -3,77 +3,66 @@
 // copy bandwidth that `hadal bench` measures, GOPS with the set's dot-product peak.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
-#include <tuple>
+#include <string>
 #include <vector>
 
-#include "hadal/base/rng.h"
+#include "hadal/base/clock.h"
 #include "hadal/base/threads.h"
 #include "hadal/hw/cpu.h"
+#include "hadal/hw/measure.h"
 #include "hadal/kernels/cpu/matmul.h"
+#include "hadal/kernels/cpu/panel.h"
+#include "hadal/kernels/cpu/testing/linear_problem.h"
 
 namespace hadal::kernels::cpu {
 namespace {
 
-std::vector<std::byte> random_bytes(uint64_t count) {
-  Rng rng(1);
-  std::vector<std::byte> bytes(count);
-  // Six bits, so that no half among them is infinite or NaN.
-  for (std::byte& b : bytes) b = static_cast<std::byte>(rng.next() & 0x3F);
-  return bytes;
-}
-
-std::vector<float> random_floats(int64_t count) {
-  Rng rng(2);
-  std::vector<float> values(static_cast<size_t>(count));
-  for (float& v : values) v = static_cast<float>(rng.uniform() - 0.5);
-  return values;
-}
-
-// `parts` matrices that share their bytes in the file.
-MatrixSource source(DType dtype, int64_t rows, int64_t cols, int64_t parts,
-                    const std::vector<std::byte>& bytes) {
-  MatrixSource result;
-  result.dtype = dtype;
-  result.rows = rows;
-  result.cols = cols;
-  const uint64_t size = static_cast<uint64_t>(rows) * row_bytes(dtype, cols);
-  for (int64_t i = 0; i < parts; ++i) {
-    result.parts.push_back(std::span(bytes).first(size));
-    if (dtype != DType::kF8E4M3) continue;
-    result.fp8_scales.emplace_back((rows + 127) / 128 * ((cols + 127) / 128), 1.0f);
-  }
-  return result;
-}
-
 Isa best_set() { return cpu_features().avx512_vnni ? Isa::kAvx512 : Isa::kAvx2; }
 
-// Larger than the caches.
-void BM_Linear(benchmark::State& state, DType dtype, int threads, Isa isa) {
-  constexpr int64_t kRows = 64 * 1024;
-  constexpr int64_t kCols = 2048;
+// Of this machine, with so many threads: measured once, beside the runs.
+struct Ceilings {
+  double bytes = 0, int8 = 0, f32 = 0;  // per second
+};
+
+const Ceilings& ceilings(int threads) {
+  static std::map<int, Ceilings> known;
+  const auto [at, is_new] = known.try_emplace(threads);
+  if (is_new) {
+    ThreadPool pool(threads);
+    const SystemClock clock;
+    const ArithmeticPeak peak = measure_arithmetic(pool, clock, cpu_features(), {});
+    at->second = {measure_read_bandwidth(pool, clock, {}).value_or(0), peak.int8, peak.f32};
+  }
+  return at->second;
+}
+
+struct Shape {
+  int64_t rows, cols;
+};
+
+// share: of the nearer ceiling, reading the weights once or the multiply-adds (int8 for quantised
+// types, f32 for the others, twice that where they are rounded to BF16). A matrix that stays in a
+// cache may read faster than memory.
+void BM_Linear(benchmark::State& state, DType dtype, Shape shape, int threads, Isa isa) {
   const int64_t n = state.range(0);
   ThreadPool pool(threads);
-  CpuContext context(pool, isa);
-  std::unique_ptr<PackedMatrix> matrix;
-  {
-    const std::vector<std::byte> bytes = random_bytes(row_bytes(dtype, kRows * kCols));
-    matrix = std::move(*PackedMatrix::make(source(dtype, kRows, kCols, 1, bytes), pool));
-  }
-  std::vector<float> x = random_floats(n * kCols);
-  std::vector<float> out(static_cast<size_t>(n * kRows));
-  LinearArgs args;
-  args.x = View{x.data(), n, kCols, kCols};
-  args.projections[0] = {matrix.get(), nullptr, {out.data(), n, kRows, kRows}, false};
-  args.projection_count = 1;
-  linear(context, args);
-  for (auto _ : state) linear(context, args);
+  LinearProblem problem(dtype, shape.rows, shape.cols, n, pool, isa);
+  problem.run();
+  for (auto _ : state) problem.run();
   const auto runs = static_cast<double>(state.iterations());
-  state.counters["GB/s"] = benchmark::Counter(runs * static_cast<double>(matrix->bytes()) * 1e-9,
-                                              benchmark::Counter::kIsRate);
-  state.counters["GOPS"] = benchmark::Counter(runs * 2e-9 * static_cast<double>(n * kRows * kCols),
-                                              benchmark::Counter::kIsRate);
+  const auto rate = [](double x) { return benchmark::Counter(x, benchmark::Counter::kIsRate); };
+  state.counters["GB/s"] = rate(runs * problem.bytes() * 1e-9);
+  state.counters["GOPS"] = rate(runs * problem.operations() * 1e-9);
+  const Ceilings& most = ceilings(threads);
+  const bool integer = panel_form(dtype)->integer;
+  const bool rounded =
+      isa == Isa::kAvx512Bf16 && (dtype == DType::kBF16 || dtype == DType::kF8E4M3);
+  const double peak = integer ? most.int8 : most.f32 * (rounded ? 2 : 1);
+  const double fastest = std::max(problem.bytes() / most.bytes, problem.operations() / peak);
+  state.counters["share"] = rate(runs * fastest);
 }
 
 // 64 experts of 1408, six a row, and two shared: gate and up in Q4_K, down in Q5_0.
@@ -84,18 +73,19 @@ void BM_Experts(benchmark::State& state, int threads, Isa isa) {
   const int64_t n = state.range(0);
   ThreadPool pool(threads);
   CpuContext context(pool, isa);
-  const std::vector<std::byte> bytes = random_bytes(8 << 20);
+  const std::vector<std::byte> bytes = random_weight_bytes(8 << 20);
   const auto pack = [&](int64_t inner, int64_t count) {
-    return std::move(*PackedFfn::make(source(DType::kQ4_K, inner, kHidden, count, bytes),
-                                      source(DType::kQ4_K, inner, kHidden, count, bytes),
-                                      source(DType::kQ5_0, kHidden, inner, count, bytes), pool));
+    return std::move(*PackedFfn::make(shared_source(DType::kQ4_K, inner, kHidden, count, bytes),
+                                      shared_source(DType::kQ4_K, inner, kHidden, count, bytes),
+                                      shared_source(DType::kQ5_0, kHidden, inner, count, bytes),
+                                      pool));
   };
   const std::unique_ptr<PackedFfn> experts = pack(kInner, kExperts);
   const std::unique_ptr<PackedFfn> shared = pack(2 * kInner, 1);
-  const std::vector<float> router = random_floats(kExperts * kHidden);
+  const std::vector<float> router = random_activations(kExperts * kHidden);
   const std::vector<float> norm(kHidden, 1.0f);
   constexpr int64_t kVariants = 32;  // so that one row's experts are not in the caches again
-  const std::vector<float> x = random_floats((n + kVariants) * kHidden);
+  const std::vector<float> x = random_activations((n + kVariants) * kHidden);
   std::vector<float> out(static_cast<size_t>(n * kHidden));
   MoeArgs args;
   args.norm_weight = norm.data();
@@ -150,21 +140,33 @@ void register_all() {
       DType::kF32,  DType::kF16,  DType::kBF16,   DType::kF8E4M3, DType::kQ4_0, DType::kQ4_1,
       DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,   DType::kQ2_K,   DType::kQ3_K, DType::kQ4_K,
       DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
-  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
-    if (isa == Isa::kAvx512 && best_set() != isa) continue;
-    const std::string set = isa == Isa::kAvx512 ? "avx512" : "avx2";
+  // A vocabulary's projection, larger than the caches; a long down projection.
+  constexpr Shape kShapes[] = {{64 * 1024, 2048}, {1536, 8960}};
+  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16}) {
+    if (isa != Isa::kAvx2 && best_set() == Isa::kAvx2) continue;
+    if (isa == Isa::kAvx512Bf16 && !cpu_features().avx512_bf16) continue;
+    const std::string set = isa == Isa::kAvx2     ? "avx2"
+                            : isa == Isa::kAvx512 ? "avx512"
+                                                  : "avx512bf16";
     for (const int threads : {1, 2}) {
       const std::string suffix = "/" + set + "/threads:" + std::to_string(threads);
       for (const DType dtype : kTypes) {
-        const std::string name = "linear/" + std::string(dtype_name(dtype)) + suffix;
-        benchmark::RegisterBenchmark(name.c_str(), BM_Linear, dtype, threads, isa)
-            ->ArgName("rows")
-            ->Arg(1)
-            ->Arg(4)
-            ->Arg(16)
-            ->Arg(128)
-            ->UseRealTime()
-            ->Unit(benchmark::kMillisecond);
+        if (isa == Isa::kAvx512Bf16 && dtype != DType::kBF16 && dtype != DType::kF8E4M3) continue;
+        for (const Shape& shape : kShapes) {
+          const std::string name = "linear/" + std::string(dtype_name(dtype)) + "/" +
+                                   std::to_string(shape.rows) + "x" + std::to_string(shape.cols) +
+                                   suffix;
+          benchmark::RegisterBenchmark(name.c_str(), BM_Linear, dtype, shape, threads, isa)
+              ->ArgName("columns")
+              ->Arg(1)
+              ->Arg(4)
+              ->Arg(8)
+              ->Arg(16)
+              ->Arg(64)
+              ->Arg(512)
+              ->UseRealTime()
+              ->Unit(benchmark::kMillisecond);
+        }
       }
       benchmark::RegisterBenchmark(("experts" + suffix).c_str(), BM_Experts, threads, isa)
           ->ArgName("rows")

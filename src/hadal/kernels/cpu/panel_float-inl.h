@@ -67,13 +67,18 @@ void multiply_float_panel(const std::byte* panel, const float* scales, int64_t p
     float_panel<kForm, kFloatColumns>(p, scales, padded_cols, rows + c, acc + 16 * c);
   }
   if constexpr (kFloatColumns > 4) {
-    for (; c + 4 <= columns; c += 4) {
+    if (columns - c >= 4) {
       float_panel<kForm, 4>(p, scales, padded_cols, rows + c, acc + 16 * c);
+      c += 4;
     }
   }
-  for (; c < columns; ++c) {
-    float_panel<kForm, 1>(p, scales, padded_cols, rows + c, acc + 16 * c);
+  if constexpr (kFloatColumns > 2) {
+    if (columns - c >= 2) {
+      float_panel<kForm, 2>(p, scales, padded_cols, rows + c, acc + 16 * c);
+      c += 2;
+    }
   }
+  if (c < columns) float_panel<kForm, 1>(p, scales, padded_cols, rows + c, acc + 16 * c);
 }
 
 HADAL_INLINE void register_float_forms(KernelTable& table) {

@@ -29,3 +29,4 @@
 #define HADAL_TARGET_AVX2 "avx,avx2,fma,f16c,bmi,bmi2"
 #define HADAL_TARGET_AVX512 \
   "avx,avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
+#define HADAL_TARGET_AVX512_BF16 HADAL_TARGET_AVX512 ",avx512bf16"

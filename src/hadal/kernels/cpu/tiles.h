@@ -16,6 +16,12 @@ struct Tile {
   const float* const* rows = nullptr;  // [columns] of [padded_columns(cols)], for float forms
 };
 
+// Room for a row of floats and, behind it, the same row in BF16, for sets whose kernels read that.
+constexpr int64_t row_floats(int64_t padded) { return padded + padded / 2; }
+inline uint16_t* rounded_row(float* row, int64_t padded) {
+  return reinterpret_cast<uint16_t*>(row + padded);
+}
+
 inline int64_t tile_count(int64_t rows) { return (rows + kTileColumns - 1) / kTileColumns; }
 inline int32_t tile_columns(int64_t rows, int64_t tile) {
   const int64_t left = rows - tile * kTileColumns;
@@ -60,7 +66,10 @@ class Batch {
     bool integer = false;
     bool floating = false;
     bool copy = false;  // x is overwritten before every matrix has read it
-    void add(const PanelMatrix& matrix) { (matrix.integer ? integer : floating) = true; }
+    void add(const KernelTable& kernels, const PanelMatrix& matrix) {
+      (matrix.integer ? integer : floating) = true;
+      copy |= !matrix.integer && kernels.reads_rounded;
+    }
   };
 
   // Memory from `scratch`, valid until the enclosing frame ends. prepare() fills it.
@@ -77,7 +86,7 @@ class Batch {
   const float* norm_weight_;
   float norm_eps_;
   ActBlock* blocks_ = nullptr;    // tile after tile
-  float* floats_ = nullptr;       // [rows][padded], or null: x itself serves
+  float* floats_ = nullptr;       // [rows][row_floats(padded)], or null: x itself serves
   const float** rows_ = nullptr;  // [rows]
 };
 
