@@ -8,6 +8,7 @@
 
 #include "hadal/text/chat_detect.h"
 #include "hadal/text/chat_pieces.h"
+#include "hadal/text/chat_v4.h"
 
 namespace hadal {
 namespace {
@@ -19,7 +20,7 @@ constexpr std::string_view kThinkEnd = "</think>";
 // Llama-3.1's template says this when nobody passes a date.
 constexpr std::string_view kLlamaDate = "26 Jul 2024";
 
-constexpr std::array<std::pair<ChatForm, std::string_view>, 9> kNames = {{
+constexpr std::array<std::pair<ChatForm, std::string_view>, 10> kNames = {{
     {ChatForm::kDeepseekV2, "deepseek-v2"},
     {ChatForm::kDeepseekV3, "deepseek-v3"},
     {ChatForm::kDeepseekR1, "deepseek-r1"},
@@ -27,6 +28,7 @@ constexpr std::array<std::pair<ChatForm, std::string_view>, 9> kNames = {{
     {ChatForm::kQwen2, "qwen2"},
     {ChatForm::kQwen3, "qwen3"},
     {ChatForm::kLlama3, "llama3"},
+    {ChatForm::kDeepseekV4, "deepseek-v4"},
     {ChatForm::kTemplate, "own template"},
     {ChatForm::kNone, "none"},
 }};
@@ -289,6 +291,7 @@ Result<Pieces> render_pieces(ChatForm form, const ChatVariant& variant,
     case ChatForm::kLlama3:
       render_llama3(messages, variant, options, &out);
       return out;
+    case ChatForm::kDeepseekV4:
     case ChatForm::kTemplate:
     case ChatForm::kNone:
       break;
@@ -307,6 +310,7 @@ bool has_all(const Tokenizer& tokenizer, std::initializer_list<std::string_view>
 ChatForm form_of_vocabulary(const Tokenizer& tokenizer) {
   const bool thinks = has_all(tokenizer, {"<think>", "</think>"});
   if (has_all(tokenizer, {kUser, kAssistant})) {
+    if (tokenizer.find("｜DSML｜")) return ChatForm::kDeepseekV4;
     return thinks ? ChatForm::kDeepseekR1 : ChatForm::kDeepseekV3;
   }
   if (has_all(tokenizer, {"<|im_start|>", "<|im_end|>"})) {
@@ -327,13 +331,18 @@ ChatFormat::ChatFormat(ChatForm form, ChatVariant variant)
 
 Result<ChatFormat> ChatFormat::detect(const Tokenizer& tokenizer) {
   const VocabData& data = tokenizer.data();
+  const std::string bos = data.bos ? data.tokens[*data.bos] : "";
+  const std::string eos = data.eos ? data.tokens[*data.eos] : "";
   if (data.chat_template.empty()) {
     ChatFormat format(form_of_vocabulary(tokenizer));
+    if (format.form_ == ChatForm::kDeepseekV4) {
+      HADAL_TRY(auto v4, ChatTemplate::make(deepseek_v4_template(), bos, eos));
+      format.own_ = std::make_shared<const ChatTemplate>(std::move(v4));
+    }
     format.take_markers(data);
     return format;
   }
-  auto own = ChatTemplate::make(data.chat_template, data.bos ? data.tokens[*data.bos] : "",
-                                data.eos ? data.tokens[*data.eos] : "");
+  auto own = ChatTemplate::make(data.chat_template, bos, eos);
   auto detected = detect_template(data.chat_template);
   // A built-in form works without the interpreter; anything else needs it.
   if (!own && !detected) return fail(std::move(own.error()));
@@ -366,7 +375,7 @@ std::string_view ChatFormat::name() const {
 
 bool ChatFormat::needs_own(std::span<const ChatMessage> messages,
                            const ChatOptions& options) const {
-  if (form_ == ChatForm::kTemplate) return true;
+  if (form_ == ChatForm::kTemplate || form_ == ChatForm::kDeepseekV4) return own_ != nullptr;
   if (!options.tools.empty() && renders_tools()) return true;
   return renders_calls() && std::ranges::any_of(messages, [](const ChatMessage& message) {
            return message.role == "tool" || !message.tool_calls.empty();
@@ -420,7 +429,9 @@ Result<EncodedChat> ChatFormat::encode_chat(const Tokenizer& tokenizer,
 
 bool ChatFormat::opens_thinking(const ChatOptions& options) const {
   if (!options.add_generation_prompt) return false;
-  if (form_ == ChatForm::kTemplate) return own_->opens_thinking(options.thinking);
+  if (form_ == ChatForm::kTemplate || form_ == ChatForm::kDeepseekV4) {
+    return own_ != nullptr && own_->opens_thinking(options.thinking);
+  }
   if (form_ == ChatForm::kDeepseekV31) return options.thinking;
   return variant_.opens_thinking && (options.thinking || !variant_.closes_thinking);
 }

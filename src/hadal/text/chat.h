@@ -31,8 +31,9 @@ enum class ChatForm : uint8_t {
   kQwen2,        // ChatML with Qwen2's default system prompt
   kQwen3,        // ChatML, optional thinking
   kLlama3,
-  kTemplate,  // the model's own template, which is none of the above
-  kNone,      // no template: plain completion only
+  kDeepseekV4,  // DSML; its files have no template, so vocabularies that can write it get this
+  kTemplate,    // the model's own template, which is none of the above
+  kNone,        // no template: plain completion only
 };
 
 struct ChatOptions {

@@ -190,6 +190,38 @@ TEST(ChatOwnTemplate, ABuiltInFormTakesToolsFromIt) {
   EXPECT_THAT(*format->render(plain, {}), Not(HasSubstr("# Tools")));
 }
 
+// Beside the template that others wrote for it.
+TEST(ChatOwnTemplate, DeepseekV4WithoutATemplate) {
+  const Tokenizer tokenizer = with_template(
+      "", {kBos, kEos, "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>", "｜DSML｜"});
+  const auto format = ChatFormat::detect(tokenizer);
+  ASSERT_TRUE(format) << format.error().what;
+  ASSERT_EQ(format->form(), ChatForm::kDeepseekV4);
+  EXPECT_TRUE(format->renders_calls() && format->renders_tools());
+  const std::string source = testing::file_text(folder() + "deepseek-ai-DeepSeek-V4.jinja");
+  if (source.empty()) GTEST_SKIP() << folder() << " is not here";
+  const auto other = ChatTemplate::make(source, kBos, kEos);
+  ASSERT_TRUE(other);
+  std::vector<ChatMessage> talk = talk_with_call();
+  talk.push_back({.role = "assistant", .content = "7 °C.", .reasoning = "Done."});
+  talk.push_back({.role = "user", .content = "Thanks"});
+  const std::vector<ChatTool> tools = {kTool, kTool};
+  for (size_t length = 1; length <= talk.size(); ++length) {
+    const auto part = std::span(talk).first(length);
+    for (int i = 0; i < 8; ++i) {
+      const char* const effort = i % 4 == 3 ? "max" : i % 4 == 2 ? "high" : "";
+      ChatOptions options{.add_generation_prompt = i != 5, .thinking = i % 2 == 1, .date = ""};
+      TemplateInput input{.add_generation_prompt = i != 5, .thinking = i % 2 == 1};
+      options.reasoning_effort = input.reasoning_effort = effort;
+      if (i >= 4) options.tools = input.tools = tools;
+      const auto ours = format->render(part, options);
+      const auto theirs = other->render(part, input);
+      ASSERT_TRUE(ours && theirs) << length;
+      EXPECT_EQ(*ours, theirs->text) << length << " messages, case " << i;
+    }
+  }
+}
+
 // The same conversation by the form that is written in C++ and by the model's template.
 TEST(ChatOwnTemplate, AgreesWithTheBuiltInForms) {
   if (!std::filesystem::exists(folder())) GTEST_SKIP() << folder() << " is not here";
