@@ -19,7 +19,25 @@ def endless(tokens=100_000):
             "max_tokens": tokens, "temperature": 0}
 
 
+def cpu_seconds(process):
+    """User and system time of all of a process's threads."""
+    with open(f"/proc/{process.pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Lifecycle(unittest.TestCase):
+    def test_idle_is_no_cpu(self):
+        """Before the first request and after one: the pool's threads and the engine's are parked."""
+        with Server(BINARY, "--threads", "4") as server:
+            for asked in (False, True):
+                if asked:
+                    self.assertEqual(server.post(CHAT, endless(20)).status, 200)
+                time.sleep(0.3)
+                before = cpu_seconds(server.process)
+                time.sleep(3)
+                self.assertLessEqual(cpu_seconds(server.process) - before, 0.03, f"asked: {asked}")
+
     def test_port_is_open_while_loading(self):
         with Server(BINARY, wait=False) as server:
             first = server.get("/health")

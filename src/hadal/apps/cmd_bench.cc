@@ -52,7 +52,7 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
   app.add_option("--quantize", flags->runtime.quantize, "pack weights while loading")
       ->check(CLI::IsMember({"q8_0", "q4_k"}));
   add_pack_cache_flags(app, &flags->runtime);
-  app.add_option("--batch", flags->bench.batches, "sequences that decode together [1,4,8,16,32]")
+  app.add_option("--batch", flags->bench.batches, "sequences that decode together [1,4,8,16,32,64]")
       ->delimiter(',')
       ->check(CLI::Range(1, 4'096));
   app.add_option("--prefill", flags->bench.prefill_tokens, "tokens of the prompt, 0: none [512]")

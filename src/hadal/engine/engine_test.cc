@@ -312,6 +312,11 @@ TEST(Engine, APromptInTheCacheIsNotComputedAgain) {
   EXPECT_EQ(first.usage.cached_tokens, 0);
   EXPECT_EQ(second.usage.cached_tokens, 96);
   EXPECT_EQ(second.tokens, first.tokens);
+  // Half of the last full block is another text: its bytes are copied, not computed.
+  request.prompt.resize(92);
+  request.prompt.resize(100, 7);
+  EXPECT_EQ(engine.answer(request).usage.cached_tokens, 92);
+  EXPECT_EQ(rows.exchange(0), 8);
   request.cache_scope = "another tenant";
   EXPECT_EQ(engine.answer(request).usage.cached_tokens, 0);
 }
@@ -387,9 +392,9 @@ TEST(Engine, MetricsTellWhatHappened) {
   const std::string text = exposition(*engine.metrics().registry());
   for (const char* line :
        {"vllm:generation_tokens_total{model_name=\"fake\"} 10",
-        "vllm:prompt_tokens_total{model_name=\"fake\"} 24",
+        "vllm:prompt_tokens_total{model_name=\"fake\"} 21",
         "vllm:prefix_cache_queries_total{model_name=\"fake\"} 40",
-        "vllm:prefix_cache_hits_total{model_name=\"fake\"} 16",
+        "vllm:prefix_cache_hits_total{model_name=\"fake\"} 19",
         "vllm:request_success_total{finished_reason=\"length\",model_name=\"fake\"} 2",
         "vllm:time_to_first_token_seconds_count{model_name=\"fake\"} 2",
         "vllm:inter_token_latency_seconds_count{model_name=\"fake\"} 8",

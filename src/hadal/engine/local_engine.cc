@@ -71,7 +71,7 @@ LocalEngine::LocalEngine(Parts parts)
            .target_itl = parts_.options.target_itl,
            .expert_share = expert_share(parts_.model->config()),
            .step_logits_max = parts_.size.step_logits_max},
-          pool_),
+          pool_, [this](int32_t from, int32_t to) { parts_.arena.copy_block(from, to); }),
       speculator_(parts_.options, parts_.model->config(), parts_.metrics) {
   state_.blocks_total = parts_.size.blocks;
   scratches_.resize(static_cast<size_t>(parts_.pool.threads()));

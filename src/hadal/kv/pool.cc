@@ -70,6 +70,26 @@ int32_t Sequence::follow(std::span<const int32_t> tokens, int32_t positions_max)
   return in_tree_ * pool.block_tokens_;
 }
 
+Sequence::Similar Sequence::similar(std::span<const int32_t> tokens, int32_t positions_max) const {
+  HADAL_CHECK(pool_ != nullptr && static_cast<size_t>(positions_max) <= tokens.size());
+  const Pool& pool = *pool_;
+  Similar best;
+  const int32_t begin = positions_in_tree();
+  if (!pool.prefix_cache_ || begin >= positions_max) return best;
+  const auto wanted =
+      tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(positions_max - begin));
+  const BlockId parent = in_tree_ == 0 ? Pool::kNone : blocks_[in_tree_ - 1];
+  for (BlockId block = 0; block < pool.blocks(); ++block) {
+    const Pool::Node& node = pool.nodes_[block];
+    if (!node.in_tree || node.parent != parent) continue;
+    if (parent == Pool::kNone && node.scope != scope_) continue;
+    const auto other = pool.tokens_of(block);
+    const auto common = std::ranges::mismatch(wanted, other).in1 - wanted.begin();
+    if (common > best.positions) best = {block, static_cast<int32_t>(common)};
+  }
+  return best;
+}
+
 void Sequence::release() {
   for (; !blocks_.empty(); blocks_.pop_back()) pool_->unreference(blocks_.back());
   in_tree_ = 0;

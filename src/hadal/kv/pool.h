@@ -66,6 +66,14 @@ class Sequence {
   // written yet. To be called only when exactly positions_in_tree() positions are computed. Returns
   // the new positions_in_tree().
   int32_t follow(std::span<const int32_t> tokens, int32_t positions_max);
+  // Of the blocks of the prefix tree that could be next after those of this sequence that are in
+  // it, the one with the most leading tokens in common with tokens[positions_in_tree(),
+  // positions_max). Who copies its bytes need not compute so many positions. Looks at every block.
+  struct Similar {
+    BlockId block = -1;
+    int32_t positions = 0;  // 0: there is none
+  };
+  Similar similar(std::span<const int32_t> tokens, int32_t positions_max) const;
   // Gives all blocks back; those in the prefix tree stay cached.
   void release();
 

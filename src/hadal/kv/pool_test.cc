@@ -369,5 +369,29 @@ TEST(Pool, AuditSeesAMissingTable) {
   EXPECT_THAT(pool.audit({}), testing::HasSubstr("references"));
 }
 
+TEST(Pool, TheMostSimilarNextBlock) {
+  Pool pool({.blocks = 16, .block_tokens = 4});
+  const auto add = [&](std::string_view scope, std::vector<int32_t> tokens) {
+    const auto positions = static_cast<int32_t>(tokens.size());
+    Sequence sequence = pool.open(scope, tokens, positions);
+    ASSERT_TRUE(sequence.reserve(positions));
+    sequence.commit(tokens, positions);
+  };
+  add("", {1, 2, 3, 4, 5, 6, 7, 8});
+  add("", {1, 2, 3, 4, 5, 6, 9, 9});
+  add("", {2, 2, 3, 4});
+  add("b", {1, 2, 3, 9});
+  const auto similar = [&](std::string_view scope, std::vector<int32_t> tokens, int32_t most) {
+    return pool.open(scope, tokens, most).similar(tokens, most).positions;
+  };
+  EXPECT_EQ(similar("", {1, 2, 3, 4, 5, 6, 7, 0}, 8), 3);
+  EXPECT_EQ(similar("", {1, 2, 3, 4, 5, 6, 7, 8}, 7), 3) << "no further than asked";
+  EXPECT_EQ(similar("", {1, 2, 3, 4, 5, 6, 7, 8}, 8), 0) << "all of it is in the tree";
+  EXPECT_EQ(similar("", {1, 2, 3, 4, 6, 6, 7, 8}, 8), 0);
+  EXPECT_EQ(similar("", {1, 2, 9}, 2), 2) << "among first blocks";
+  EXPECT_EQ(similar("b", {1, 2, 3, 4}, 4), 3);
+  EXPECT_EQ(similar("c", {1, 2, 3, 4}, 4), 0) << "another tenant's";
+}
+
 }  // namespace
 }  // namespace hadal::kv

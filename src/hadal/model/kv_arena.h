@@ -32,6 +32,8 @@ class KvArena {
 
   kernels::CachePages pages(size_t stream) const;
   int32_t blocks() const { return blocks_; }
+  // All bytes of a block, of every stream.
+  void copy_block(int32_t from, int32_t to);
   const KvLayout& layout() const { return layout_; }
 
  private:

@@ -33,8 +33,11 @@ struct Scheduler::Entry {
   int32_t reusable() const { return prompt_logits ? 0 : size() - 1; }
 };
 
-Scheduler::Scheduler(const SchedulerOptions& options, kv::Pool& pool)
-    : options_(options), pool_(pool), cost_(options.expert_share) {
+Scheduler::Scheduler(const SchedulerOptions& options, kv::Pool& pool, CopyBlock copy_block)
+    : options_(options),
+      pool_(pool),
+      copy_block_(std::move(copy_block)),
+      cost_(options.expert_share) {
   HADAL_CHECK(options.context >= 2 && options.running_max >= 1 && options.queue_max >= 0);
   HADAL_CHECK(options.step_rows_max >= options.running_max);
   HADAL_CHECK(options.step_logits_max >= options.running_max);
@@ -166,6 +169,19 @@ bool Scheduler::try_admit(Entry& entry) {
   return true;
 }
 
+// The rest of the last common block: a few tokens less than a block, which for a short question
+// about a long text that others asked about are most of what is left to compute.
+void Scheduler::copy_similar(Entry& entry) {
+  if (!copy_block_ || entry.computed >= entry.reusable()) return;
+  if (entry.computed != entry.sequence.positions_in_tree()) return;
+  const auto [block, positions] = entry.sequence.similar(entry.tokens, entry.reusable());
+  if (positions == 0) return;
+  const auto next = static_cast<size_t>(entry.computed / pool_.block_tokens());
+  copy_block_(block, entry.sequence.blocks()[next]);
+  entry.computed += positions;
+  entry.reused += positions;
+}
+
 // Fills prefills_: the first running one in order, then the rest, of one priority the shortest
 // first.
 void Scheduler::order_prefills() {
@@ -244,6 +260,7 @@ void Scheduler::plan_prefill() {
   plan_.prompt_rows_most = rows;
   int32_t extra_logits = options_.step_logits_max - running();
   const auto give = [&](Entry& entry, int32_t wanted) {
+    if (entry.planned == 0 && std::min(wanted, rows) > 0) copy_similar(entry);
     int32_t most = std::min({wanted, rows, entry.lacks() - entry.planned});
     if (entry.prompt_logits) {
       // One row's logits are set aside for every running sequence.

@@ -49,6 +49,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -115,8 +116,13 @@ struct Plan {
 
 class Scheduler {
  public:
-  // `pool` must outlive the scheduler.
-  Scheduler(const SchedulerOptions& options, kv::Pool& pool);
+  // Copies a block's bytes; called in step().
+  using CopyBlock = std::function<void(kv::BlockId from, kv::BlockId to)>;
+
+  // `pool` must outlive the scheduler. Without `copy_block`, prefixes are shared by whole blocks
+  // only; with it, a sequence also takes a copy of the block in which its text leaves that of
+  // others.
+  Scheduler(const SchedulerOptions& options, kv::Pool& pool, CopyBlock copy_block = {});
   ~Scheduler();
 
   // kExhausted: the queue is full. kTooLarge: the request could not even run alone.
@@ -154,6 +160,7 @@ class Scheduler {
   void age(Nanos now);
   void admit();
   bool try_admit(Entry& entry);
+  void copy_similar(Entry& entry);
   void plan_decode();
   bool reserve_or_preempt(Entry& entry);
   void preempt(Entry& entry);
@@ -167,6 +174,7 @@ class Scheduler {
 
   SchedulerOptions options_;
   kv::Pool& pool_;
+  CopyBlock copy_block_;
   StepCost cost_;
   uint64_t arrivals_ = 0;
   int32_t queued_ = 0;

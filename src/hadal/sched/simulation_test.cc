@@ -68,7 +68,16 @@ class Simulation {
     options_.patience = std::chrono::seconds(below(2) * (1 + below(50)));
     const bool prefix_cache = below(8) != 0;
     pool_ = std::make_unique<kv::Pool>(kv::PoolOptions{blocks, block_tokens, prefix_cache});
-    scheduler_ = std::make_unique<Scheduler>(options_, *pool_);
+    Scheduler::CopyBlock copy;
+    if (below(3) != 0) {
+      copy = [this, block_tokens](kv::BlockId from, kv::BlockId to) {
+        ASSERT_NE(from, to);
+        std::copy_n(memory_.begin() + from * block_tokens, block_tokens,
+                    memory_.begin() + to * block_tokens);
+        ++copies_;
+      };
+    }
+    scheduler_ = std::make_unique<Scheduler>(options_, *pool_, std::move(copy));
     memory_.resize(static_cast<size_t>(blocks * block_tokens));
     to_submit_ = 1 + below(40);
     busy_ = 1 + below(4);
@@ -102,6 +111,7 @@ class Simulation {
   int preemptions() const { return preemptions_; }
   int reused() const { return reused_; }
   int ended() const { return ended_; }
+  int copies() const { return copies_; }
   int accepted() const { return accepted_; }
 
  private:
@@ -274,11 +284,11 @@ class Simulation {
   std::vector<uint64_t> generating_;
   uint64_t next_id_ = 1;
   int32_t to_submit_ = 0, busy_ = 1;
-  int preemptions_ = 0, reused_ = 0, ended_ = 0, accepted_ = 0;
+  int preemptions_ = 0, reused_ = 0, ended_ = 0, accepted_ = 0, copies_ = 0;
 };
 
 TEST(SchedulerSimulation, EveryRequestGetsTheAnswerItGetsAlone) {
-  int preemptions = 0, reused = 0, ended = 0, accepted = 0;
+  int preemptions = 0, reused = 0, ended = 0, accepted = 0, copies = 0;
   for (uint64_t seed = 0; seed < 3000; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     Simulation simulation(seed);
@@ -287,12 +297,14 @@ TEST(SchedulerSimulation, EveryRequestGetsTheAnswerItGetsAlone) {
     preemptions += simulation.preemptions();
     reused += simulation.reused();
     ended += simulation.ended();
+    copies += simulation.copies();
     accepted += simulation.accepted();
   }
   // The scenarios must reach what they are for.
   EXPECT_GT(ended, 10'000);
   EXPECT_GT(preemptions, 1'000);
   EXPECT_GT(reused, 1'000);
+  EXPECT_GT(copies, 1'000);
   EXPECT_GT(accepted, 10'000);
 }
 

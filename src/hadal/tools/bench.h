@@ -23,7 +23,7 @@ namespace hadal {
 struct BenchOptions {
   int32_t prefill_tokens = 512;
   int32_t decode_tokens = 32;  // steps of each decode run
-  std::vector<int32_t> batches = {1, 4, 8, 16, 32};
+  std::vector<int32_t> batches = {1, 4, 8, 16, 32, 64};
   int32_t depth = 0;    // tokens already in every sequence's cache
   int32_t repeats = 3;  // medians are quoted
   DType kv_dtype = DType::kF16;
