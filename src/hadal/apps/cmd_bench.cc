@@ -8,19 +8,36 @@
 #include "hadal/apps/embedded_model.h"
 #include "hadal/apps/flags.h"
 #include "hadal/apps/terminal.h"
+#include "hadal/base/file.h"
 #include "hadal/hw/cpu.h"
 #include "hadal/tools/bench.h"
+#include "hadal/tools/perplexity.h"
 
 namespace hadal::apps {
 namespace {
 
+constexpr uint64_t kTextMax = uint64_t{64} << 20;
+
 struct BenchFlags {
   RuntimeOptions runtime;
   BenchOptions bench;
+  PerplexityOptions perplexity;
+  std::string text;  // to measure perplexity with
   bool json = false;
 };
 
-Result<BenchReport> bench(const BenchFlags& flags) {
+Result<std::string> perplexity(const BenchFlags& flags, const ModelFiles& files, Model& model,
+                               kernels::Backend& backend) {
+  HADAL_TRY(VocabData vocab, files.vocab());
+  HADAL_TRY(const Tokenizer tokenizer, Tokenizer::make(std::move(vocab)));
+  HADAL_TRY(const std::string text, read_file(flags.text, kTextMax));
+  HADAL_TRY(const PerplexityReport report,
+            measure_perplexity(model, backend, tokenizer, text, flags.perplexity));
+  return flags.json ? perplexity_json(report) : perplexity_text(report);
+}
+
+// The report, as it is printed.
+Result<std::string> bench(BenchFlags flags) {
   const SystemClock clock;
   const CpuFeatures features = cpu_features();
   ThreadPool pool(flags.runtime.threads > 0 ? flags.runtime.threads : usable_cores());
@@ -37,10 +54,17 @@ Result<BenchReport> bench(const BenchFlags& flags) {
   load.pack_cache = pack_cache_options(flags.runtime);
   load.log = stderr_log(LogLevel::kWarning);
   HADAL_TRY(auto model, load_model(files, *backend, load));
-  return run_bench(*model, *backend, pool, clock, features, flags.bench,
-                   [&](const std::string& next) {
-                     if (is_terminal(stderr)) fmt::print(stderr, "{} ...\n", next);
-                   });
+  if (!flags.runtime.kv_type.empty()) {
+    flags.bench.kv_dtype = *kv_type_from_name(flags.runtime.kv_type);
+    flags.perplexity.kv_dtype = flags.bench.kv_dtype;
+  }
+  if (!flags.text.empty()) return perplexity(flags, files, *model, *backend);
+  HADAL_TRY(const BenchReport report, run_bench(*model, *backend, pool, clock, features,
+                                                flags.bench, [&](const std::string& next) {
+                                                  if (is_terminal(stderr))
+                                                    fmt::print(stderr, "{} ...\n", next);
+                                                }));
+  return flags.json ? bench_json(report) : bench_text(report);
 }
 
 void add_flags(CLI::App& app, BenchFlags* flags) {
@@ -52,6 +76,13 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
   app.add_option("--quantize", flags->runtime.quantize, "pack weights while loading")
       ->check(CLI::IsMember({"q8_0", "q4_k"}));
   add_pack_cache_flags(app, &flags->runtime);
+  app.add_option("--kv-type", flags->runtime.kv_type,
+                 "f32, f16, bf16 or int8: how the cache holds a row")
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "int8"}));
+  app.add_option("--perplexity", flags->text, "instead of speeds: how well a text is foreseen")
+      ->type_name("FILE");
+  app.add_option("--window", flags->perplexity.window, "tokens seen together for that [512]")
+      ->check(CLI::Range(2, 1 << 20));
   app.add_option("--batch", flags->bench.batches, "sequences that decode together [1,4,8,16,32,64]")
       ->delimiter(',')
       ->check(CLI::Range(1, 4'096));
@@ -73,12 +104,12 @@ int cmd_bench(int argc, char** argv) {
   CLI::App app("tokens per second, and this machine's own ceilings", "hadal bench");
   add_flags(app, &flags);
   if (const int status = parse_line(app, nullptr, argc, argv); status >= 0) return status;
-  const Result<BenchReport> report = bench(flags);
+  const Result<std::string> report = bench(flags);
   if (!report) {
     fmt::print(stderr, "hadal bench: {}\n", report.error().what);
     return 1;
   }
-  fmt::print("{}", flags.json ? bench_json(*report) : bench_text(*report));
+  fmt::print("{}", *report);
   return 0;
 }
 

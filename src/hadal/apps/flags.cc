@@ -41,6 +41,8 @@ void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
       ->check(CLI::Range(1, 65'536));
   app.add_option("--kv-memory", flags->kv_memory,
                  "bytes of cache, as 512M or 4G [what the sequences need, within free memory]");
+  app.add_option("--kv-type", options.kv_type, "f32, f16, bf16 or int8: how the cache holds a row")
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "int8"}));
   app.add_option("--threads,-t", options.threads, "[every core this process may use]")
       ->check(CLI::Range(1, 4'096));
   app.add_option("--quantize", options.quantize, "q8_0 or q4_k: pack weights while loading");

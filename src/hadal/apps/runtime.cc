@@ -35,6 +35,15 @@ Result<std::optional<DType>> wanted_type(const std::string& name) {
   return dtype;
 }
 
+Result<DType> kv_type(const std::string& name) {
+  const std::optional<DType> dtype = kv_type_from_name(name);
+  if (!dtype) {
+    return fail(Code::kInvalidInput,
+                fmt::format("--kv-type: found '{}', expected f32, f16, bf16 or int8", name));
+  }
+  return *dtype;
+}
+
 std::vector<std::string> split_names(const std::string& list) {
   std::vector<std::string> names;
   for (size_t begin = 0; begin < list.size();) {
@@ -180,6 +189,9 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   served.fingerprint = fmt::format("hadal-{}", parts->backend->name());
 
   EngineOptions engine_options;
+  if (!options.kv_type.empty()) {
+    HADAL_TRY(engine_options.kv_dtype, kv_type(options.kv_type));
+  }
   engine_options.context = options.context;
   engine_options.sequences_max = options.max_sequences;
   engine_options.kv_bytes = options.kv_memory;

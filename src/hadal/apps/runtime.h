@@ -31,6 +31,7 @@ struct RuntimeOptions {
   std::string cpu_impl;    // empty: the best this machine has
   std::string pack_cache;  // a folder, "off", or empty: where this user's caches are
   bool pack_cache_verify = false;
+  std::string kv_type;     // "f32", "f16", "bf16" or "int8"; empty: EngineOptions' own
 };
 
 // What --pack-cache says. A folder that was named keeps small models, too.

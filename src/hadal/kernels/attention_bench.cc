@@ -1,13 +1,18 @@
 // Attention alone: one step of one layer. Rates: items are rows, FLOPs count the products with
-// cached keys and values (not the projections). Build with the bench preset; compare runs only on
-// an idle machine.
+// cached keys and values (not the projections, of which MLA has two inside). "share" is of the
+// nearer ceiling, both measured here first: the cache's bytes, read once a step, over the read
+// bandwidth; those products over the peak of the dot products that the cache's type allows (int8;
+// bf16 at half of that; else f32). Build with the bench preset; compare runs only on an idle
+// machine.
 //
-//   kernels_bench --benchmark_filter=MlaLite_avx512
+//   kernels_bench --benchmark_filter=MlaLite_avx512_int8
 #include <benchmark/benchmark.h>
 
 #include <cmath>
 #include <numeric>
 
+#include "hadal/base/clock.h"
+#include "hadal/hw/measure.h"
 #include "hadal/kernels/backend.h"
 #include "hadal/tensor/quant.h"
 
@@ -26,9 +31,9 @@ constexpr Shape kLlama{32, 8, 128, 128, 0};  // R1-Distill-Llama-8B
 // A layer with `context` cached positions and `rows` new ones of one sequence.
 class Layer {
  public:
-  Layer(const std::string& implementation, int threads, const Shape& shape, int32_t context,
-        int32_t rows)
-      : pool_(threads), shape_(shape), context_(context), rows_(rows) {
+  Layer(const std::string& implementation, int threads, const Shape& shape, DType dtype,
+        int32_t context, int32_t rows)
+      : pool_(threads), shape_(shape), dtype_(dtype), context_(context), rows_(rows) {
     auto backend = make_cpu_backend(implementation, cpu_features(), pool_);
     if (!backend) return;
     backend_ = std::move(*backend);
@@ -61,16 +66,25 @@ class Layer {
         2.0 * shape_.heads * (mla() ? 2 * shape_.rank + shape_.rope : 2 * shape_.head_dim);
     return per_position * rows_ * (context_ + (rows_ + 1) / 2.0);
   }
+  double bytes() const {
+    const uint64_t row = cache_row_bytes(keys_) + (mla() ? 0 : cache_row_bytes(values_));
+    return static_cast<double>(row) * (context_ + rows_);
+  }
+  ThreadPool& pool() { return pool_; }
 
  private:
   bool mla() const { return shape_.kv_heads == 0; }
 
   CachePages cache(int32_t pages, int64_t width) {
-    const uint64_t bytes = uint64_t{2} * pages * kPageTokens * width;
+    CachePages result{
+        nullptr, dtype_, kPageTokens, width, std::max(shape_.kv_heads, 1), mla() ? shape_.rope : 0};
+    const uint64_t bytes = pages * kPageTokens * cache_row_bytes(result);
     buffers_.push_back(std::move(*backend_->allocate(bytes)));
-    auto* halves = reinterpret_cast<uint16_t*>(buffers_.back()->data());
-    for (uint64_t i = 0; i < bytes / 2; ++i) halves[i] = static_cast<uint16_t>(0x3000 + i % 1024);
-    return {buffers_.back()->data(), DType::kF16, kPageTokens, width};
+    result.data = buffers_.back()->data();
+    // Small numbers in every type.
+    auto* words = reinterpret_cast<uint16_t*>(result.data);
+    for (uint64_t i = 0; i < bytes / 2; ++i) words[i] = static_cast<uint16_t>(0x3000 + i % 1024);
+    return result;
   }
   std::unique_ptr<Matrix> matrix(int64_t rows, int64_t cols) {
     std::vector<float> values(rows * cols, 0.01f);
@@ -124,6 +138,7 @@ class Layer {
 
   ThreadPool pool_;
   Shape shape_;
+  DType dtype_;
   int32_t context_, rows_;
   std::unique_ptr<Backend> backend_;
   std::vector<int32_t> blocks_;
@@ -134,30 +149,59 @@ class Layer {
   std::vector<float> q_, k_, out_, cos_, sin_, norm_;
 };
 
-void measure(benchmark::State& state, const std::string& implementation, const Shape& shape) {
+struct Ceilings {
+  double bandwidth;  // bytes a second
+  double dots;       // operations a second
+};
+
+Ceilings ceilings(ThreadPool& pool, DType dtype) {
+  const SystemClock clock;
+  const auto bandwidth = measure_read_bandwidth(pool, clock, {});
+  const ArithmeticPeak peak = measure_arithmetic(pool, clock, cpu_features(), {});
+  double dots = peak.f32;
+  if (dtype == DType::kI8) dots = peak.int8;
+  if (dtype == DType::kBF16 && cpu_features().avx512_bf16) dots = peak.int8 / 2;
+  return {bandwidth ? *bandwidth : 0, dots};
+}
+
+void measure(benchmark::State& state, const std::string& implementation, const Shape& shape,
+             DType dtype) {
   const auto context = static_cast<int32_t>(state.range(0));
   const auto rows = static_cast<int32_t>(state.range(1));
-  Layer layer(implementation, static_cast<int>(state.range(2)), shape, context, rows);
+  Layer layer(implementation, static_cast<int>(state.range(2)), shape, dtype, context, rows);
   if (!layer.ready()) return state.SkipWithError("not on this machine");
+  const Ceilings most = ceilings(layer.pool(), dtype);
+  const SystemClock clock;
+  const Nanos start = clock.now();
   for (auto _ : state) layer.step();
+  const double seconds = to_seconds(clock.now() - start);
+  const auto steps = static_cast<double>(state.iterations());
   state.SetItemsProcessed(state.iterations() * rows);
-  state.counters["FLOP"] = benchmark::Counter(
-      layer.flops() * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  state.counters["FLOP"] = benchmark::Counter(layer.flops() * steps, benchmark::Counter::kIsRate);
+  const double least = std::max(layer.bytes() / most.bandwidth, layer.flops() / most.dots);
+  state.counters["share"] = least * steps / seconds;
 }
 
 void sizes(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"context", "rows", "threads"})->Unit(benchmark::kMicrosecond)->UseRealTime();
   for (const int threads : {1, 2}) {
     for (const int context : {0, 1024, 4096, 16384}) bench->Args({context, 1, threads});
-    bench->Args({0, 512, threads});
+    bench->Args({0, 512, threads})->Args({3584, 512, threads});
   }
 }
 
-BENCHMARK_CAPTURE(measure, MlaLite_avx512, "avx512", kLite)->Apply(sizes);
-BENCHMARK_CAPTURE(measure, MlaLite_avx2, "avx2", kLite)->Apply(sizes);
-BENCHMARK_CAPTURE(measure, GqaQwen_avx512, "avx512", kQwen)->Apply(sizes);
-BENCHMARK_CAPTURE(measure, GqaQwen_avx2, "avx2", kQwen)->Apply(sizes);
-BENCHMARK_CAPTURE(measure, GqaLlama_avx512, "avx512", kLlama)->Apply(sizes);
+#define HADAL_BENCH(name, implementation, shape, suffix, dtype) \
+  BENCHMARK_CAPTURE(measure, name##_##suffix, implementation, shape, dtype)->Apply(sizes)
+#define HADAL_BENCH_TYPES(name, implementation, shape)          \
+  HADAL_BENCH(name, implementation, shape, f16, DType::kF16);   \
+  HADAL_BENCH(name, implementation, shape, bf16, DType::kBF16); \
+  HADAL_BENCH(name, implementation, shape, int8, DType::kI8)
+
+HADAL_BENCH_TYPES(MlaLite_avx512, "avx512", kLite);
+HADAL_BENCH_TYPES(GqaQwen_avx512, "avx512", kQwen);
+HADAL_BENCH_TYPES(GqaLlama_avx512, "avx512", kLlama);
+HADAL_BENCH_TYPES(MlaLite_avx2, "avx2", kLite);
+HADAL_BENCH_TYPES(GqaQwen_avx2, "avx2", kQwen);
 
 }  // namespace
 }  // namespace hadal::kernels

@@ -45,7 +45,7 @@ class MlaSession final : public Session {
   MlaSession(Backend& backend, const MlaModel& model, const Inputs& inputs, CacheOptions cache,
              bool skip_first = false)
       : Session(backend, inputs, cache, {model.shape.rank + model.shape.rope},
-                int64_t{model.shape.heads} * model.shape.v_dim),
+                int64_t{model.shape.heads} * model.shape.v_dim, 1, model.shape.rope),
         model_(model),
         k_up_(pack(backend, model.k_up)),
         v_up_(pack(backend, model.v_up)),
@@ -96,7 +96,7 @@ class GqaSession final : public Session {
   GqaSession(Backend& backend, const GqaModel& model, const Inputs& inputs, CacheOptions cache)
       : Session(backend, inputs, cache,
                 {int64_t{model.kv_heads} * model.head_dim, int64_t{model.kv_heads} * model.v_dim},
-                int64_t{model.heads} * model.v_dim),
+                int64_t{model.heads} * model.v_dim, model.kv_heads, 0),
         model_(model) {}
 
  private:
@@ -165,6 +165,10 @@ std::vector<MlaCase> mla_cases() {
       {{4, 64, 32, 96, 32}, DType::kQ4_0, {DType::kF16, 16}, 2, 20},
       {{4, 256, 32, 256, 32}, DType::kQ4_K, {DType::kF16, 32}, 1, 36},
       {{16, 128, 64, 512, 128}, DType::kBF16, {DType::kF16, 8}, 1, 18},
+      {{16, 128, 64, 512, 128}, DType::kBF16, {DType::kBF16, 8}, 1, 18},
+      {{16, 128, 64, 512, 128}, DType::kBF16, {DType::kI8, 8}, 1, 18},
+      {{3, 10, 6, 20, 12}, DType::kF32, {DType::kI8, 5}, 3, 17},
+      {{20, 16, 2, 83, 16}, DType::kF32, {DType::kI8, 32}, 2, 70},
   };
 }
 
@@ -210,7 +214,7 @@ TEST_P(AttentionOps, Mla) {
     };
     const std::vector<float> expected = run(ref(), inputs);
     const double tolerance = rounding_tolerance(expected, [&](uint64_t seed) {
-      return run(ref(), disturbed(inputs, {model.quantized(), false}, seed));
+      return run(ref(), disturbed(inputs, {model.quantized(), false}, c.cache.dtype, seed));
     });
     const Comparison result =
         compare(expected, run(backend(), inputs),
@@ -283,6 +287,10 @@ std::vector<GqaCase> gqa_cases() {
       {{32, 8, 16, 16, norm_of(16, 301), norm_of(16, 302)}, halves, 16, {DType::kF32, 16}, 2, 20},
       {{3, 3, 20, 20, {}, {}}, halves, 0, {DType::kF32, 4}, 1, 9},
       {{40, 2, 24, 40, {}, norm_of(24, 303)}, pairs, 24, {DType::kF16, 7}, 2, 23},
+      {{12, 2, 128, 128, {}, {}}, halves, 128, {DType::kBF16, 32}, 2, 70},
+      {{12, 2, 128, 128, {}, {}}, halves, 128, {DType::kI8, 32}, 2, 70},
+      {{6, 2, 10, 13, {}, {}}, halves, 10, {DType::kI8, 5}, 3, 17},
+      {{40, 1, 80, 72, {}, {}}, halves, 80, {DType::kI8, 7}, 2, 23},
   };
 }
 
@@ -300,7 +308,7 @@ TEST_P(AttentionOps, Gqa) {
     };
     const std::vector<float> expected = run(ref(), inputs);
     const double tolerance = rounding_tolerance(expected, [&](uint64_t seed) {
-      return run(ref(), disturbed(inputs, {false, false, false}, seed));
+      return run(ref(), disturbed(inputs, {false, false, false}, c.cache.dtype, seed));
     });
     const Comparison result =
         compare(expected, run(backend(), inputs), tolerance + kOutputRounding);
@@ -445,9 +453,11 @@ TEST_P(AnyAttentionOps, MlaRowsDoNotDependOnTheSchedule) {
       const MlaModel model({heads, 32, 8, 32, 32}, dtype);
       const Inputs inputs =
           make_inputs(3, 37, model.shape.stream_cols(), RopeStyle::kInterleaved, 8, 230);
-      expect_same_bits(3, 37, GetParam(), [&](Backend& on) {
-        return std::make_unique<MlaSession>(on, model, inputs, CacheOptions{DType::kF16, 8});
-      });
+      for (const DType cache : {DType::kF16, DType::kBF16, DType::kI8}) {
+        expect_same_bits(3, 37, GetParam(), [&](Backend& on) {
+          return std::make_unique<MlaSession>(on, model, inputs, CacheOptions{cache, 8});
+        });
+      }
     }
   }
 }
@@ -456,7 +466,7 @@ TEST_P(AnyAttentionOps, GqaRowsDoNotDependOnTheSchedule) {
   // Four sequences: enough for one thread to take all groups of a row at once.
   const GqaModel model{6, 2, 16, 24, norm_of(16, 331), norm_of(16, 332)};
   const Inputs inputs = make_inputs(4, 37, model.stream_cols(), RopeStyle::kHalves, 16, 330);
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8}) {
     expect_same_bits(4, 37, GetParam(), [&](Backend& on) {
       return std::make_unique<GqaSession>(on, model, inputs, CacheOptions{dtype, 16});
     });
@@ -465,30 +475,33 @@ TEST_P(AnyAttentionOps, GqaRowsDoNotDependOnTheSchedule) {
 
 // Long enough for several chunks, which threads then share.
 TEST_P(AttentionOps, LongContext) {
-  const int64_t length = 2100;
-  const GqaModel model{4, 2, 8, 8, {}, {}};
-  const Inputs inputs = make_inputs(1, length, model.stream_cols(), RopeStyle::kHalves, 8, 340);
-  const std::vector<Step> prefill = chunked(1, length, 400);
-  const auto run = [&](Backend& on, const Inputs& with, const std::vector<Step>& steps) {
-    GqaSession session(on, model, with, {DType::kF16, 32});
-    session.run(steps);
-    return session.all_outputs();
-  };
-  const std::vector<float> expected = run(ref(), inputs, prefill);
-  const double tolerance = rounding_tolerance(expected, [&](uint64_t seed) {
-    return run(ref(), disturbed(inputs, {false, false, false}, seed), prefill);
-  });
-  const std::vector<float> actual = run(backend(), inputs, prefill);
-  const Comparison result = compare(expected, actual, tolerance + kOutputRounding);
-  EXPECT_TRUE(result.close) << result.what;
-  for (const int threads : {1, 2, 3}) {
-    const Implementation made = make_implementation(GetParam(), threads);
-    // Single rows late in the context are what threads share.
-    const std::vector<Step> late = {{{0, 2097}}, {{0, 1}}, {{0, 1}}, {{0, 1}}};
-    EXPECT_EQ(run(*made.backend, inputs, late), actual) << threads;
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kI8}) {
+    SCOPED_TRACE(dtype_name(dtype));
+    const int64_t length = 2100;
+    const GqaModel model{4, 2, 8, 8, {}, {}};
+    const Inputs inputs = make_inputs(1, length, model.stream_cols(), RopeStyle::kHalves, 8, 340);
+    const std::vector<Step> prefill = chunked(1, length, 400);
+    const auto run = [&](Backend& on, const Inputs& with, const std::vector<Step>& steps) {
+      GqaSession session(on, model, with, {dtype, 32});
+      session.run(steps);
+      return session.all_outputs();
+    };
+    const std::vector<float> expected = run(ref(), inputs, prefill);
+    const double tolerance = rounding_tolerance(expected, [&](uint64_t seed) {
+      return run(ref(), disturbed(inputs, {false, false, false}, dtype, seed), prefill);
+    });
+    const std::vector<float> actual = run(backend(), inputs, prefill);
+    const Comparison result = compare(expected, actual, tolerance + kOutputRounding);
+    EXPECT_TRUE(result.close) << result.what;
+    for (const int threads : {1, 2, 3}) {
+      const Implementation made = make_implementation(GetParam(), threads);
+      // Single rows late in the context are what threads share.
+      const std::vector<Step> late = {{{0, 2097}}, {{0, 1}}, {{0, 1}}, {{0, 1}}};
+      EXPECT_EQ(run(*made.backend, inputs, late), actual) << threads;
+    }
+    const Implementation alone = make_implementation(GetParam(), 1);
+    EXPECT_EQ(run(*alone.backend, inputs, chunked(1, length, 1)), actual);
   }
-  const Implementation alone = make_implementation(GetParam(), 1);
-  EXPECT_EQ(run(*alone.backend, inputs, chunked(1, length, 1)), actual);
 }
 
 // What is written is the rounded row, and nothing else is written.
@@ -516,22 +529,23 @@ TEST_P(AnyAttentionOps, CachesHoldTheRoundedRowsAndNothingElse) {
 
 // A sequence whose numbers broke harms no other.
 TEST_P(AnyAttentionOps, NanStaysInItsSequence) {
-  const MlaModel model({4, 32, 8, 32, 32}, DType::kBF16);
-  const Inputs good =
-      make_inputs(3, 20, model.shape.stream_cols(), RopeStyle::kInterleaved, 8, 240);
-  Inputs bad = good;
-  bad.streams[1][1].row(6)[3] = std::nanf("");
-  bad.streams[1][0].row(2)[3] = INFINITY;
-  const auto run = [&](const Inputs& inputs) {
-    auto session =
-        std::make_unique<MlaSession>(backend(), model, inputs, CacheOptions{DType::kF16, 8});
-    session->run(together(3, 20, {20}));
-    return session;
-  };
-  const auto expected = run(good);
-  const auto actual = run(bad);
-  for (const int s : {0, 2}) EXPECT_EQ(actual->outputs(s).values, expected->outputs(s).values);
-  EXPECT_TRUE(std::isnan(actual->outputs(1).row(19)[0]));
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kI8}) {
+    const MlaModel model({4, 32, 8, 32, 32}, DType::kBF16);
+    const Inputs good =
+        make_inputs(3, 20, model.shape.stream_cols(), RopeStyle::kInterleaved, 8, 240);
+    Inputs bad = good;
+    bad.streams[1][1].row(6)[3] = std::nanf("");
+    bad.streams[1][0].row(2)[3] = INFINITY;
+    const auto run = [&](const Inputs& inputs) {
+      auto session = std::make_unique<MlaSession>(backend(), model, inputs, CacheOptions{dtype, 8});
+      session->run(together(3, 20, {20}));
+      return session;
+    };
+    const auto expected = run(good);
+    const auto actual = run(bad);
+    for (const int s : {0, 2}) EXPECT_EQ(actual->outputs(s).values, expected->outputs(s).values);
+    EXPECT_TRUE(std::isnan(actual->outputs(1).row(19)[0]));
+  }
 }
 
 }  // namespace

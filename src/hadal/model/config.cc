@@ -26,11 +26,11 @@ KvLayout ModelConfig::kv_layout(DType dtype, int32_t block_tokens) const {
   KvLayout layout{dtype, block_tokens, {}};
   for (int32_t layer = 0; layer < layers; ++layer) {
     if (mla) {
-      layout.streams.push_back({layer, latent.kv_rank + latent.rope_dim});
+      layout.streams.push_back({layer, latent.kv_rank + latent.rope_dim, 1, latent.rope_dim});
     } else {
       const int64_t width = static_cast<int64_t>(grouped.kv_heads) * grouped.head_dim;
-      layout.streams.push_back({layer, width});
-      layout.streams.push_back({layer, width});
+      layout.streams.push_back({layer, width, grouped.kv_heads, 0});
+      layout.streams.push_back({layer, width, grouped.kv_heads, 0});
     }
   }
   return layout;

@@ -6,11 +6,27 @@
 
 namespace hadal {
 
+std::optional<DType> kv_type_from_name(std::string_view name) {
+  if (name == "f32") return DType::kF32;
+  if (name == "f16") return DType::kF16;
+  if (name == "bf16") return DType::kBF16;
+  if (name == "int8") return DType::kI8;
+  return std::nullopt;
+}
+
+std::string_view kv_type_name(DType dtype) {
+  return dtype == DType::kI8 ? "int8" : dtype_name(dtype);
+}
+
+uint64_t KvLayout::row_bytes(const KvStream& stream) const {
+  return kernels::cache_row_bytes(
+      {nullptr, dtype, block_tokens, stream.width, stream.parts, stream.fine});
+}
+
 uint64_t KvLayout::block_bytes() const {
   uint64_t sum = 0;
   for (const KvStream& stream : streams) {
-    sum +=
-        row_bytes(dtype, static_cast<uint64_t>(stream.width)) * static_cast<uint64_t>(block_tokens);
+    sum += row_bytes(stream) * static_cast<uint64_t>(block_tokens);
   }
   return sum;
 }
@@ -21,8 +37,8 @@ Result<KvArena> KvArena::make(const KvLayout& layout, int32_t blocks, kernels::B
   arena.layout_ = layout;
   arena.blocks_ = blocks;
   for (const KvStream& stream : layout.streams) {
-    const uint64_t row = row_bytes(layout.dtype, static_cast<uint64_t>(stream.width));
-    HADAL_TRY(auto buffer, backend.allocate(row * static_cast<uint64_t>(layout.block_tokens) *
+    HADAL_TRY(auto buffer, backend.allocate(layout.row_bytes(stream) *
+                                            static_cast<uint64_t>(layout.block_tokens) *
                                             static_cast<uint64_t>(blocks)));
     arena.buffers_.push_back(std::move(buffer));
   }
@@ -43,8 +59,8 @@ void KvArena::copy_block(int32_t from, int32_t to) {
 
 kernels::CachePages KvArena::pages(size_t stream) const {
   HADAL_CHECK(stream < buffers_.size());
-  return {buffers_[stream]->data(), layout_.dtype, layout_.block_tokens,
-          layout_.streams[stream].width};
+  const KvStream& s = layout_.streams[stream];
+  return {buffers_[stream]->data(), layout_.dtype, layout_.block_tokens, s.width, s.parts, s.fine};
 }
 
 }  // namespace hadal

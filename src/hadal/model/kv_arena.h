@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "hadal/base/result.h"
@@ -16,13 +18,21 @@ namespace hadal {
 struct KvStream {
   int32_t layer = 0;
   int64_t width = 0;  // elements
+  // How a row divides; see kernels::CachePages.
+  int32_t parts = 1;
+  int32_t fine = 0;
 };
+
+// The type of a cache by the name that users write: "f32", "f16", "bf16", "int8" (DType::kI8).
+std::optional<DType> kv_type_from_name(std::string_view name);
+std::string_view kv_type_name(DType dtype);
 
 struct KvLayout {
   DType dtype = DType::kF16;
   int32_t block_tokens = 32;
   std::vector<KvStream> streams;
 
+  uint64_t row_bytes(const KvStream& stream) const;
   uint64_t block_bytes() const;  // of all streams
 };
 

@@ -21,7 +21,7 @@ constexpr std::array<DTypeInfo, kDTypeCount> kInfos = {{
     blocked<BlockQ5_1>("q5_1"),   blocked<BlockQ8_0>("q8_0"),     blocked<BlockQ2_K>("q2_k"),
     blocked<BlockQ3_K>("q3_k"),   blocked<BlockQ4_K>("q4_k"),     blocked<BlockQ5_K>("q5_k"),
     blocked<BlockQ6_K>("q6_k"),   blocked<BlockIQ4_NL>("iq4_nl"), blocked<BlockIQ4_XS>("iq4_xs"),
-    blocked<BlockMXFP4>("mxfp4"), {"f8_e8m0", 1, 1, false},
+    blocked<BlockMXFP4>("mxfp4"), {"f8_e8m0", 1, 1, false},       {"i8", 1, 1, false},
 }};
 
 }  // namespace

@@ -31,8 +31,9 @@ enum class DType : uint8_t {
   kMXFP4,
   kF8E8M0,  // an exponent alone, 2^(bits - 127): the block scales beside kF8E4M3 in some
             // checkpoints
+  kI8,      // caches only: codes whose scales stand beside them (kernels/op/attention.h)
 };
-inline constexpr int kDTypeCount = static_cast<int>(DType::kF8E8M0) + 1;
+inline constexpr int kDTypeCount = static_cast<int>(DType::kI8) + 1;
 
 struct DTypeInfo {
   std::string_view name;    // as users write it: "q4_k"

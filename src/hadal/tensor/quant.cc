@@ -119,6 +119,7 @@ void dequantize(DType dtype, const std::byte* source, float* target, size_t coun
       return decode_blocks<BlockMXFP4>(source, target, count);
     case DType::kI32:
     case DType::kI64:
+    case DType::kI8:
       break;
   }
   HADAL_CHECK(false, "no float form of " + std::string(dtype_name(dtype)));
@@ -166,6 +167,7 @@ void quantize(DType dtype, const float* source, std::byte* target, size_t count)
       return encode_blocks<BlockMXFP4>(source, target, count);
     case DType::kI32:
     case DType::kI64:
+    case DType::kI8:
       break;
   }
   HADAL_CHECK(false, "no encoding from float to " + std::string(dtype_name(dtype)));

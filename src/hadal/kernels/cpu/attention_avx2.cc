@@ -17,6 +17,7 @@ namespace {
 #include "hadal/kernels/cpu/isa_avx2-inl.h"
 #include "hadal/kernels/cpu/rows-inl.h"
 #include "hadal/kernels/cpu/attention_words_avx2-inl.h"
+#include "hadal/kernels/cpu/attention_rows-inl.h"
 #include "hadal/kernels/cpu/attention_body-inl.h"
 // clang-format on
 

@@ -23,6 +23,7 @@ namespace {
 #include "hadal/kernels/cpu/isa_avx512-inl.h"
 #include "hadal/kernels/cpu/rows-inl.h"
 #include "hadal/kernels/cpu/attention_words_avx512-inl.h"
+#include "hadal/kernels/cpu/attention_rows-inl.h"
 #include "hadal/kernels/cpu/attention_body-inl.h"
 // clang-format on
 

@@ -4,56 +4,6 @@
 
 constexpr float kMinusInfinity = -__builtin_huge_valf();
 
-HADAL_INLINE F32x16 load_cached(DType dtype, const unsigned char* source) {
-  if (dtype == DType::kF32) return f32_load(reinterpret_cast<const float*>(source));
-  return dtype == DType::kF16 ? f32_load_f16(source) : load_bf16(source);
-}
-
-// Nearest even; a NaN is not rounded (it could become an infinity or a number) but made quiet.
-HADAL_INLINE void store_bf16(void* p, F32x16 v) {
-  const I32x16 x = bits(v);
-  const I32x16 magnitude = bit_and(x, i32_set(0x7fffffff));
-  const I32x16 nan = shift_right<31>(subtract(i32_set(0x7f800000), magnitude));  // 1 or 0
-  const I32x16 odd = bit_and(shift_right<16>(x), i32_set(1));
-  const I32x16 unless_nan = subtract(nan, i32_set(1));
-  const I32x16 carry = bit_and(add(odd, i32_set(0x7fff)), unless_nan);
-  store_u16(p, shift_right<16>(bit_or(add(x, carry), shift_left<22>(nan))));
-}
-
-HADAL_INLINE void store_cached(DType dtype, unsigned char* target, F32x16 v) {
-  if (dtype == DType::kF32) return f32_store(reinterpret_cast<float*>(target), v);
-  return dtype == DType::kF16 ? store_f16(target, v) : store_bf16(target, v);
-}
-
-inline void load_row(DType dtype, const std::byte* source, int64_t count, float* target) {
-  const auto* bytes = reinterpret_cast<const unsigned char*>(source);
-  const int64_t size = dtype == DType::kF32 ? 4 : 2;
-  int64_t i = 0;
-  for (; i + kTileLanes <= count; i += kTileLanes)
-    f32_store(target + i, load_cached(dtype, bytes + i * size));
-  if (i < count) {
-    alignas(64) unsigned char tail[64] = {};
-    __builtin_memcpy(tail, bytes + i * size, static_cast<size_t>((count - i) * size));
-    f32_store(target + i, load_cached(dtype, tail));
-    i += kTileLanes;
-  }
-  for (; i < padded_width(count); i += kTileLanes) f32_store(target + i, f32_zero());
-}
-
-inline void store_row(DType dtype, const float* source, int64_t count, std::byte* target) {
-  auto* bytes = reinterpret_cast<unsigned char*>(target);
-  const int64_t size = dtype == DType::kF32 ? 4 : 2;
-  int64_t i = 0;
-  for (; i + kTileLanes <= count; i += kTileLanes)
-    store_cached(dtype, bytes + i * size, f32_load(source + i));
-  if (i == count) return;
-  alignas(64) float values[kTileLanes] = {};
-  alignas(64) unsigned char tail[64];
-  for (int64_t j = i; j < count; ++j) values[j - i] = source[j];
-  store_cached(dtype, tail, f32_load(values));
-  __builtin_memcpy(bytes + i * size, tail, static_cast<size_t>((count - i) * size));
-}
-
 inline void pack_queries(const float* const* rows, int64_t count, float* tile) {
   for (int lane = 0; lane < kTileLanes; ++lane) {
     const float* row = rows[lane];
@@ -272,6 +222,6 @@ inline void finish(const TileState& state, const float* context, int lanes, int6
 }
 
 constexpr AttentionKernels kAttentionKernels = {
-    &load_row, &store_row,  &pack_queries, &score,  &score_rows,
-    &soften,   &accumulate, &merge,        &finish,
+    &load_row,   &store_row, &hadamard,   &pack_queries, &score,
+    &score_rows, &soften,    &accumulate, &merge,        &finish,
 };

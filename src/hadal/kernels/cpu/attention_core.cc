@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hadal/base/check.h"
+#include "hadal/kernels/cpu/attention_direct.h"
 
 namespace hadal::kernels::cpu {
 namespace {
@@ -43,10 +44,25 @@ struct Ahead {
   int64_t count = 0;
 };
 
+// The parts of cache rows that a span's kernels read.
+struct SpanRows {
+  const std::byte* rows[kDirectSpanMax + kDirectBlock];
+};
+
+// The kernels for parts of these forms, or null: then rows become floats first.
+const DirectKernels* direct_kernels(const CpuContext& context, const PartForm& keys,
+                                    const PartForm& values, int64_t head_width) {
+  if (context.isa == Isa::kAvx2) return nullptr;
+  const DirectKernels* kernels = nullptr;
+  if (keys.dtype == DType::kI8) kernels = &avx512::int8_attention();
+  if (keys.dtype == DType::kBF16 && context.bf16_dots) kernels = &avx512::bf16_attention();
+  return kernels != nullptr && kernels->takes(keys, values, head_width) ? kernels : nullptr;
+}
+
 // What one chunk of positions, or all up to one, gave the tiles of a task.
 struct Partial {
   TileState* states;  // [tiles]
-  float* contexts;    // [tiles][16][padded_width(values.width)]
+  float* contexts;    // [tiles][16][context_stride()]
 };
 
 class Attention {
@@ -55,6 +71,9 @@ class Attention {
       : context_(context),
         args_(args),
         kernels_(attention_kernels(context.isa)),
+        keys_(part_form(*args.keys.pages)),
+        values_(args.values.pages != nullptr ? part_form(*args.values.pages) : keys_),
+        direct_(direct_kernels(context, keys_, values_, args.query.width)),
         by_rows_(args.heads <= kHeadsByRowsMax) {
     HADAL_CHECK(args.keys.width == args.query.width + args.query_tail.width);
     HADAL_CHECK(args.out.width == args.values.width);
@@ -81,8 +100,10 @@ class Attention {
   int64_t chunks(const Task& task) const {
     return (visible(task) + kChunkTokens - 1) / kChunkTokens;
   }
-  int64_t context_floats(int tiles) const {
-    return int64_t{tiles} * kTileLanes * padded_width(args_.values.width);
+  int64_t context_floats(int tiles) const { return int64_t{tiles} * kTileLanes * context_stride(); }
+  int64_t context_stride() const {
+    return direct_ != nullptr ? direct_->context_stride(args_.values.width)
+                              : padded_width(args_.values.width);
   }
   Partial take_partial(Scratch& scratch, int tiles) const {
     return {scratch.take<TileState>(tiles), scratch.take<float>(context_floats(tiles))};
@@ -125,6 +146,7 @@ class Attention {
     Scratch::Frame frame(context_.shared);
     struct Piece {
       const Task* task;
+      const std::byte* queries;
       int64_t chunk;
       Partial partial;
     };
@@ -137,15 +159,15 @@ class Attention {
     if (longest < 2 || floats > kPartialFloatsMax) return false;
     std::vector<Piece> pieces;
     for (const Task& task : tasks_) {
+      const std::byte* queries = pack(task, context_.shared);
       for (int64_t c = 0; c < chunks(task); ++c) {
-        pieces.push_back({&task, c, take_partial(context_.shared, task.tiles())});
+        pieces.push_back({&task, queries, c, take_partial(context_.shared, task.tiles())});
       }
     }
     context_.pool.parallel_for(pieces.size(), 1, [&](size_t begin, size_t end, int thread) {
       for (size_t i = begin; i < end; ++i) {
-        Scratch::Frame inner(context_.scratch[thread]);
-        const float* queries = pack(*pieces[i].task, thread);
-        chunk(*pieces[i].task, pieces[i].chunk, queries, thread, pieces[i].partial);
+        const Piece& piece = pieces[i];
+        chunk(*piece.task, piece.chunk, piece.queries, thread, piece.partial);
       }
     });
     // A task's pieces follow one another; the first takes in the others.
@@ -163,7 +185,7 @@ class Attention {
   void whole(const Task& task, int thread) {
     Scratch& scratch = context_.scratch[thread];
     Scratch::Frame frame(scratch);
-    const float* queries = pack(task, thread);
+    const std::byte* queries = pack(task, scratch);
     const Partial total = take_partial(scratch, task.tiles());
     chunk(task, 0, queries, thread, total);
     if (chunks(task) > 1) {
@@ -186,10 +208,14 @@ class Attention {
   int64_t tile_floats() const {
     return kTileLanes * (by_rows_ ? padded_width(args_.keys.width) : args_.keys.width);
   }
+  int64_t tile_bytes() const {
+    return direct_ != nullptr ? direct_->tile_bytes(keys_)
+                              : tile_floats() * static_cast<int64_t>(sizeof(float));
+  }
 
-  // The task's queries as score or score_rows want them.
-  const float* pack(const Task& task, int thread) {
-    auto* queries = context_.scratch[thread].take<float>(task.tiles() * tile_floats());
+  // The task's queries as the kernels want them.
+  const std::byte* pack(const Task& task, Scratch& scratch) const {
+    auto* queries = scratch.take<std::byte>(task.tiles() * tile_bytes());
     for (int tile = 0; tile < task.tiles(); ++tile) {
       const float* heads[kTileLanes] = {};
       const float* tails[kTileLanes] = {};
@@ -197,7 +223,12 @@ class Attention {
         heads[lane] = lane_row(args_.query, task, tile, lane);
         tails[lane] = lane_row(args_.query_tail, task, tile, lane);
       }
-      float* target = queries + tile * tile_floats();
+      if (direct_ != nullptr) {
+        direct_->pack(keys_, args_.scale, heads, args_.query.width, tails,
+                      queries + tile * tile_bytes());
+        continue;
+      }
+      auto* target = reinterpret_cast<float*>(queries + tile * tile_bytes());
       if (by_rows_) {
         pack_rows(heads, tails, task.lanes(tile), target);
       } else {
@@ -222,7 +253,7 @@ class Attention {
   template <class Visit>
   static void each_row(const Task& task, const CachePages& pages, int64_t begin, int64_t end,
                        Visit visit) {
-    const uint64_t stride = row_bytes(pages.dtype, static_cast<uint64_t>(pages.width));
+    const uint64_t stride = cache_row_bytes(pages);
     while (begin < end) {
       const std::byte* row = cache_row(pages, *task.segment, begin);
       const int64_t page_end = begin + pages.page_tokens - begin % pages.page_tokens;
@@ -244,27 +275,43 @@ class Attention {
   // the task: a group's part of a row is too short for the processor to foresee the next.
   void load_rows(const Task& task, int32_t group, const CacheColumns& columns, int64_t begin,
                  int64_t end, const Ahead& ahead, float* target) const {
-    const DType dtype = columns.pages->dtype;
-    const auto bytes = static_cast<int64_t>(row_bytes(dtype, static_cast<uint64_t>(columns.width)));
+    const CachePages& pages = *columns.pages;
+    const PartForm form = part_form(pages);
+    const auto bytes = static_cast<int64_t>(cache_row_bytes(pages)) / pages.parts;
     int64_t part = int64_t{group} * kSpanTokens;
-    each_row(task, *columns.pages, begin, end, [&](const std::byte* row) {
+    each_row(task, pages, begin, end, [&](const std::byte* row) {
       if (part / task.groups < ahead.count) {
         const std::byte* next =
             ahead.rows[part / task.groups] + (task.group + part % task.groups) * bytes;
         for (int64_t b = 0; b < bytes; b += kLineBytes) __builtin_prefetch(next + b);
       }
       ++part;
-      kernels_.load_row(dtype, row + (task.group + group) * bytes, columns.width, target);
+      kernels_.load_row(form, row + (task.group + group) * bytes, target);
       target += padded_width(columns.width);
     });
   }
 
   // Chunk `index` of the positions, as seen by every tile of the task.
-  void chunk(const Task& task, int64_t index, const float* queries, int thread,
+  void chunk(const Task& task, int64_t index, const std::byte* queries, int thread,
              const Partial& result) {
-    Scratch& scratch = context_.scratch[thread];
-    Scratch::Frame frame(scratch);
+    Scratch::Frame frame(context_.scratch[thread]);
     const int tiles = task.tiles();
+    std::fill_n(result.contexts, context_floats(tiles), 0.0f);
+    for (int tile = 0; tile < tiles; ++tile) {
+      std::fill_n(result.states[tile].greatest, kTileLanes, -INFINITY);
+      std::fill_n(result.states[tile].sum, kTileLanes, 0.0f);
+    }
+    if (direct_ != nullptr) {
+      chunk_directly(task, index, queries, thread, result);
+    } else {
+      chunk_as_floats(task, index, reinterpret_cast<const float*>(queries), thread, result);
+    }
+  }
+
+  // Rows become floats, a span at a time.
+  void chunk_as_floats(const Task& task, int64_t index, const float* queries, int thread,
+                       const Partial& result) {
+    Scratch& scratch = context_.scratch[thread];
     const int64_t key_stride = padded_width(args_.keys.width);
     const int64_t value_stride = padded_width(args_.values.width);
     const bool apart = args_.values.pages != nullptr;
@@ -273,11 +320,6 @@ class Attention {
     auto* scores = scratch.take<float>(task.group_tiles() * kTileScores);
     // The last span may be short, and whole blocks of tokens are scored.
     std::fill_n(keys, kSpanTokens * key_stride, 0.0f);
-    std::fill_n(result.contexts, context_floats(tiles), 0.0f);
-    for (int tile = 0; tile < tiles; ++tile) {
-      std::fill_n(result.states[tile].greatest, kTileLanes, -INFINITY);
-      std::fill_n(result.states[tile].sum, kTileLanes, 0.0f);
-    }
     const int64_t end = std::min((index + 1) * kChunkTokens, visible(task));
     for (int64_t begin = index * kChunkTokens; begin < end; begin += kSpanTokens) {
       const int64_t span_end = std::min(end, begin + kSpanTokens);
@@ -295,6 +337,91 @@ class Attention {
         }
       }
     }
+  }
+
+  // Rows are read as they lie in the cache.
+  void chunk_directly(const Task& task, int64_t index, const std::byte* queries, int thread,
+                      const Partial& result) {
+    Scratch& scratch = context_.scratch[thread];
+    const bool apart = args_.values.pages != nullptr;
+    const CachePages& pages = *args_.keys.pages;
+    const auto key_stride = static_cast<int64_t>(cache_row_bytes(pages));
+    const auto value_bytes =
+        static_cast<int64_t>(cache_row_bytes(apart ? *args_.values.pages : pages));
+    auto* zeros = scratch.take<std::byte>(value_bytes);
+    std::fill_n(zeros, value_bytes, std::byte{0});
+    // Blocks of tokens must be evenly spaced: where pages cut them, rows are copied together.
+    const bool even = pages.page_tokens % kDirectBlock == 0;
+    std::byte* copies = even ? nullptr : scratch.take<std::byte>(direct_->span * key_stride);
+    auto* tiles = scratch.take<SpanTile>(task.group_tiles());
+    auto* scores = scratch.take<float>(int64_t{task.group_tiles()} * direct_->span * kTileLanes);
+    SpanRows keys, values, keys_ahead, values_ahead;
+    const int64_t end = std::min((index + 1) * kChunkTokens, visible(task));
+    for (int64_t begin = index * kChunkTokens; begin < end; begin += direct_->span) {
+      const auto tokens = static_cast<int>(std::min<int64_t>(end - begin, direct_->span));
+      const int64_t next = begin + direct_->span;
+      const bool more = next + direct_->span <= visible(task);
+      for (int32_t group = task.group; group < task.group + task.groups; ++group) {
+        gather(task, args_.keys, group, begin, tokens, nullptr, &keys);
+        if (more) gather(task, args_.keys, group, next, direct_->span, nullptr, &keys_ahead);
+        gather(task, apart ? args_.values : args_.keys, group, begin, tokens, zeros, &values);
+        if (more && apart)
+          gather(task, args_.values, group, next, direct_->span, nullptr, &values_ahead);
+        if (!even) copy_rows(&keys, tokens, copies, key_stride);
+        const int first = (group - task.group) * task.group_tiles();
+        for (int i = 0; i < task.group_tiles(); ++i) {
+          const int tile = first + i;
+          tiles[i].queries = queries + tile * tile_bytes();
+          tiles[i].scores = scores + int64_t{i} * direct_->span * kTileLanes;
+          tiles[i].state = &result.states[tile];
+          tiles[i].context = result.contexts + context_floats(tile);
+          see(task, tile, begin, &tiles[i]);
+        }
+        direct_->score(keys_, tiles, task.group_tiles(), keys.rows, key_stride, tokens,
+                       more ? keys_ahead.rows : nullptr);
+        for (int i = 0; i < task.group_tiles(); ++i) {
+          hide_first(task, first + i, begin, tiles[i].scores);
+          if (tiles[i].tokens > 0) direct_->soften(values_, tiles[i], values.rows);
+        }
+        direct_->accumulate(values_, args_.values.width, tiles, task.group_tiles(), values.rows,
+                            tokens, more && apart ? values_ahead.rows : nullptr);
+      }
+    }
+  }
+
+  // The group's parts of rows [begin, begin + count), then `filler` up to a whole block.
+  void gather(const Task& task, const CacheColumns& columns, int32_t group, int64_t begin,
+              int64_t count, const std::byte* filler, SpanRows* result) const {
+    const CachePages& pages = *columns.pages;
+    const int64_t offset = group * (static_cast<int64_t>(cache_row_bytes(pages)) / pages.parts);
+    const std::byte** target = result->rows;
+    each_row(task, pages, begin, begin + count,
+             [&](const std::byte* row) { *target++ = row + offset; });
+    if (filler != nullptr) std::fill_n(target, kDirectBlock, filler);
+  }
+
+  void copy_rows(SpanRows* keys, int tokens, std::byte* copies, int64_t stride) const {
+    const auto bytes = static_cast<int64_t>(cache_part_bytes(keys_.dtype, keys_.count, keys_.fine));
+    for (int t = 0; t < tokens; ++t) {
+      std::copy_n(keys->rows[t], bytes, copies + t * stride);
+    }
+    for (int t = 0; t < direct_->span; ++t) keys->rows[t] = copies + t * stride;
+  }
+
+  // What the lanes of a tile see of the span that begins at `begin`.
+  void see(const Task& task, int tile, int64_t begin, SpanTile* result) const {
+    result->lanes = task.lanes(tile);
+    int64_t most = 0;
+    for (int lane = 0; lane < kTileLanes; ++lane) {
+      int64_t seen = 0;
+      if (lane < result->lanes) {
+        const int64_t last = position(task, task.first_query(tile) + lane);
+        seen = std::clamp<int64_t>(last + 1 - begin, 0, direct_->span);
+      }
+      result->visible[lane] = static_cast<float>(seen);
+      most = std::max(most, seen);
+    }
+    result->tokens = static_cast<int>(most);
   }
 
   // The tiles of one group.
@@ -326,20 +453,23 @@ class Attention {
     }
     if (tokens == 0) return;
     const auto count = static_cast<int>(tokens);
-    if (args_.skip_first && begin == 0) {
-      for (int lane = 0; lane < lanes; ++lane) {
-        if (position(task, task.first_query(tile) + lane) > 0) scores[lane] = -INFINITY;
-      }
-    }
+    hide_first(task, tile, begin, scores);
     kernels_.soften(scores, count, visible, args_.scale, result.states[tile], shrink);
     kernels_.accumulate(scores, count, lanes, shrink, values, value_stride, args_.values.width,
-                        result.contexts + context_floats(tile), padded_width(args_.values.width));
+                        result.contexts + context_floats(tile), context_stride());
+  }
+
+  void hide_first(const Task& task, int tile, int64_t begin, float* scores) const {
+    if (!args_.skip_first || begin > 0) return;
+    for (int lane = 0; lane < task.lanes(tile); ++lane) {
+      if (position(task, task.first_query(tile) + lane) > 0) scores[lane] = -INFINITY;
+    }
   }
 
   void merge(const Task& task, const Partial& total, const Partial& later) const {
     for (int tile = 0; tile < task.tiles(); ++tile) {
       kernels_.merge(total.states[tile], total.contexts + context_floats(tile), later.states[tile],
-                     later.contexts + context_floats(tile), task.lanes(tile), args_.values.width);
+                     later.contexts + context_floats(tile), task.lanes(tile), context_stride());
     }
   }
 
@@ -349,14 +479,17 @@ class Attention {
       for (int lane = 0; lane < task.lanes(tile); ++lane) {
         rows[lane] = lane_row(args_.out, task, tile, lane);
       }
-      kernels_.finish(total.states[tile], total.contexts + context_floats(tile), task.lanes(tile),
-                      args_.values.width, rows);
+      const auto finish = direct_ != nullptr ? direct_->finish : kernels_.finish;
+      finish(total.states[tile], total.contexts + context_floats(tile), task.lanes(tile),
+             args_.values.width, rows);
     }
   }
 
   CpuContext& context_;
   const AttendArgs& args_;
   const AttentionKernels& kernels_;
+  const PartForm keys_, values_;
+  const DirectKernels* const direct_;
   const bool by_rows_;
   std::vector<Task> tasks_;
 };
@@ -365,12 +498,28 @@ class Attention {
 
 void attend(CpuContext& context, const AttendArgs& args) { Attention(context, args).run(); }
 
+PartForm part_form(const CachePages& pages) {
+  return {pages.dtype, pages.width / pages.parts, pages.dtype == DType::kI8 ? pages.fine : 0};
+}
+
+void store_cache_row(CpuContext& context, const CachePages& pages, const Segment& segment,
+                     int64_t position, float* x) {
+  const AttentionKernels& kernels = attention_kernels(context.isa);
+  const PartForm form = part_form(pages);
+  const auto bytes = static_cast<int64_t>(cache_row_bytes(pages)) / pages.parts;
+  std::byte* target = cache_row(pages, segment, position);
+  for (int32_t part = 0; part < pages.parts; ++part, x += form.count, target += bytes) {
+    if (form.dtype == DType::kI8) kernels.hadamard(x, form.coarse());
+    kernels.store_row(form, x, target);
+  }
+}
+
 std::byte* cache_row(const CachePages& pages, const Segment& segment, int64_t position) {
   const int64_t page = position / pages.page_tokens;
   HADAL_CHECK(page < static_cast<int64_t>(segment.blocks.size()));
   const int64_t slot = position % pages.page_tokens;
   const int64_t row = static_cast<int64_t>(segment.blocks[page]) * pages.page_tokens + slot;
-  return pages.data + row * row_bytes(pages.dtype, pages.width);
+  return pages.data + row * cache_row_bytes(pages);
 }
 
 void rotate(const RopeRows& rope, int64_t row, float* x) {

@@ -57,6 +57,11 @@ struct AttendArgs {
 // Every row's keys and values are in the cache. Uses the pool.
 void attend(CpuContext& context, const AttendArgs& args);
 
+// A part of the pages' rows.
+PartForm part_form(const CachePages& pages);
+// Writes x [width] as the row of `position`. kI8: x is turned in place first.
+void store_cache_row(CpuContext& context, const CachePages& pages, const Segment& segment,
+                     int64_t position, float* x);
 // Where position `position` of the segment is stored.
 std::byte* cache_row(const CachePages& pages, const Segment& segment, int64_t position);
 

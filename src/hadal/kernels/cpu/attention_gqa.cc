@@ -10,6 +10,10 @@ constexpr size_t kRowGrain = 8;
 void check_shapes(const GqaArgs& args) {
   HADAL_CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0);
   HADAL_CHECK(args.rope.dims <= args.head_dim);
+  for (const CachePages* cache : {&args.k_cache, &args.v_cache}) {
+    HADAL_CHECK(cache->parts == args.kv_heads);
+    HADAL_CHECK(cache->dtype != DType::kI8 || cache->fine == 0);
+  }
   HADAL_CHECK(args.k_cache.width == int64_t{args.kv_heads} * args.head_dim);
   HADAL_CHECK(args.v_cache.width == int64_t{args.kv_heads} * args.v_dim);
   HADAL_CHECK(args.q.cols == int64_t{args.heads} * args.head_dim);
@@ -31,16 +35,20 @@ void prepare_heads(CpuContext& context, const GqaArgs& args, int64_t row, const 
   }
 }
 
+// Every head of a row into the space of kI8's codes, or back.
+void turn_heads(CpuContext& context, float* row, int64_t cols, int64_t head) {
+  for (int64_t c = 0; c < cols; c += head) attention_kernels(context.isa).hadamard(row + c, head);
+}
+
 void prepare_row(CpuContext& context, const GqaArgs& args, const Segment& segment, int64_t i) {
-  const AttentionKernels& kernels = attention_kernels(context.isa);
   const int64_t row = segment.first_row + i;
   const int64_t position = segment.position + i;
   prepare_heads(context, args, row, args.q_norm_weight, args.q);
   prepare_heads(context, args, row, args.k_norm_weight, args.k);
-  kernels.store_row(args.k_cache.dtype, args.k.row(row), args.k_cache.width,
-                    cache_row(args.k_cache, segment, position));
-  kernels.store_row(args.v_cache.dtype, args.v.row(row), args.v_cache.width,
-                    cache_row(args.v_cache, segment, position));
+  if (args.k_cache.dtype == DType::kI8)
+    turn_heads(context, args.q.row(row), args.q.cols, args.head_dim);
+  store_cache_row(context, args.k_cache, segment, position, args.k.row(row));
+  store_cache_row(context, args.v_cache, segment, position, args.v.row(row));
 }
 
 }  // namespace
@@ -67,6 +75,13 @@ void gqa(CpuContext& context, const GqaArgs& args) {
   attention.row_begin = 0;
   attention.row_end = args.q.rows;
   attend(context, attention);
+  if (args.v_cache.dtype != DType::kI8) return;
+  context.pool.parallel_for(
+      static_cast<size_t>(args.out.rows), kRowGrain, [&](size_t begin, size_t end, int) {
+        for (size_t i = begin; i < end; ++i) {
+          turn_heads(context, args.out.row(static_cast<int64_t>(i)), args.out.cols, args.v_dim);
+        }
+      });
 }
 
 }  // namespace hadal::kernels::cpu

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "hadal/kernels/cpu/matmul.h"
+#include "hadal/kernels/op/attention.h"
 #include "hadal/tensor/dtype.h"
 
 namespace hadal::kernels::cpu {
@@ -28,11 +29,28 @@ struct alignas(64) TileState {
   float sum[kTileLanes];
 };
 
+// A part of a cache row (see CachePages): `count` elements, the last `fine` of them apart.
+struct PartForm {
+  DType dtype;
+  int64_t count;
+  int64_t fine;
+
+  int64_t coarse() const { return count - fine; }
+  // Of kI8, in bytes.
+  int64_t fine_at() const { return (coarse() + 3) / 4 * 4; }
+  int64_t scale_at() const { return fine_at() + (fine + 1) / 2 * 4; }
+};
+// Parts of kI8 whose elements are all smaller count as zero.
+inline constexpr float kLeastMagnitude = 1e-35f;
+
 struct AttentionKernels {
-  // target[0, padded_width(count)) = values of a cache row; what lies past `count` is zero.
-  void (*load_row)(DType dtype, const std::byte* source, int64_t count, float* target);
-  // The inverse, rounded to nearest even. Writes exactly `count` elements.
-  void (*store_row)(DType dtype, const float* source, int64_t count, std::byte* target);
+  // target[0, padded_width(count)) = values of a part; what lies past `count` is zero. Of kI8 the
+  // coarse elements are given as they are stored, turned.
+  void (*load_row)(const PartForm& form, const std::byte* source, float* target);
+  // The inverse, rounded to nearest even. Writes the part's bytes and no others.
+  void (*store_row)(const PartForm& form, const float* source, std::byte* target);
+  // x[0, count) = Hx; see CachePages.
+  void (*hadamard)(float* x, int64_t count);
   // tile[d][lane] = rows[lane][d] for d in [0, count); lanes whose row is null become zero.
   void (*pack_queries)(const float* const* rows, int64_t count, float* tile);
 

@@ -15,7 +15,8 @@ constexpr size_t kRowGrain = 8;
 
 void check_shapes(const MlaArgs& args) {
   const int64_t head_dim = args.nope_dim + args.rope.dims;
-  HADAL_CHECK(args.cache.width == args.rank + args.rope.dims);
+  HADAL_CHECK(args.cache.width == args.rank + args.rope.dims && args.cache.parts == 1);
+  HADAL_CHECK(args.cache.dtype != DType::kI8 || args.cache.fine == args.rope.dims);
   HADAL_CHECK(args.q.cols == args.heads * head_dim && args.kv.cols == args.cache.width);
   HADAL_CHECK(args.out.cols == int64_t{args.heads} * args.v_dim);
   HADAL_CHECK(args.kv.rows == args.q.rows && args.out.rows == args.q.rows);
@@ -34,17 +35,14 @@ void prepare_row(CpuContext& context, const MlaArgs& args, const Segment& segmen
   float* kv = args.kv.row(row);
   context.kernels.rms_norm_row(kv, args.kv_norm_weight, args.norm_eps, args.rank, kv);
   rotate(args.rope, row, kv + args.rank);
-  attention_kernels(context.isa)
-      .store_row(args.cache.dtype, kv, args.cache.width,
-                 cache_row(args.cache, segment, segment.position + i));
+  store_cache_row(context, args.cache, segment, segment.position + i, kv);
 }
 
 void prepare(CpuContext& context, const MlaArgs& args) {
   for (const Segment& segment : args.segments) {
     if (args.skip_first && segment.position <= 1) {
       // Its weight is as good as 0, and 0 times what lies there must be 0.
-      std::memset(cache_row(args.cache, segment, 0), 0,
-                  row_bytes(args.cache.dtype, static_cast<uint64_t>(args.cache.width)));
+      std::memset(cache_row(args.cache, segment, 0), 0, cache_row_bytes(args.cache));
     }
     context.pool.parallel_for(static_cast<size_t>(segment.rows), kRowGrain,
                               [&](size_t begin, size_t end, int) {
@@ -70,6 +68,14 @@ void each_head(CpuContext& context, int32_t heads, Body body) {
                             });
 }
 
+// One head's columns [rank] of every row into the space of kI8's coarse codes, or back.
+void turn_heads(CpuContext& context, const MlaArgs& args, View latent, int64_t head) {
+  if (args.cache.dtype != DType::kI8) return;
+  for (int64_t row = 0; row < latent.rows; ++row) {
+    attention_kernels(context.isa).hadamard(latent.row(row) + head * args.rank, args.rank);
+  }
+}
+
 // Rows [begin, end): absorb, attend, and project each head's context.
 void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_t end) {
   Scratch::Frame frame(context.shared);
@@ -82,6 +88,7 @@ void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_
   each_head(context, args.heads, [&](int64_t head, int thread) {
     multiply(context, thread, of(*args.k_up), head, q.columns(head * head_dim, args.nope_dim),
              latent.columns(head * args.rank, args.rank), false);
+    turn_heads(context, args, latent, head);
   });
 
   AttendArgs attention;
@@ -100,6 +107,7 @@ void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_
   attend(context, attention);
 
   each_head(context, args.heads, [&](int64_t head, int thread) {
+    turn_heads(context, args, latent, head);
     multiply(context, thread, of(*args.v_up), head, latent.columns(head * args.rank, args.rank),
              out.columns(head * args.v_dim, args.v_dim), false);
   });

@@ -77,7 +77,7 @@ TEST_P(AttentionKernelsTest, EveryHalfIsLoadedAsItsDefinition) {
       uint16_t bits[16];
       for (uint32_t i = 0; i < 16; ++i) bits[i] = static_cast<uint16_t>(first + i);
       float actual[16];
-      kernels().load_row(dtype, reinterpret_cast<const std::byte*>(bits), 16, actual);
+      kernels().load_row({dtype, 16, 0}, reinterpret_cast<const std::byte*>(bits), actual);
       for (int i = 0; i < 16; ++i) {
         const float expected = dtype == DType::kF16 ? f16_to_f32(bits[i]) : bf16_to_f32(bits[i]);
         if (std::isnan(expected)) {
@@ -107,7 +107,7 @@ TEST_P(AttentionKernelsTest, StoringRoundsAsTheDefinition) {
   const std::vector<float> values = rounding_cases();
   for (const DType dtype : {DType::kF16, DType::kBF16}) {
     std::vector<uint16_t> bits(values.size());
-    kernels().store_row(dtype, values.data(), static_cast<int64_t>(values.size()),
+    kernels().store_row({dtype, static_cast<int64_t>(values.size()), 0}, values.data(),
                         reinterpret_cast<std::byte*>(bits.data()));
     for (size_t i = 0; i < values.size(); ++i) {
       const bool half = dtype == DType::kF16;
@@ -129,10 +129,10 @@ TEST_P(AttentionKernelsTest, RowsOfAnyLength) {
       for (int64_t i = 0; i < count; ++i) source[i] = static_cast<float>(i + 1);
       const uint64_t bytes = row_bytes(dtype, count);
       std::vector<std::byte> stored(bytes + 8, std::byte{0xA5});
-      kernels().store_row(dtype, source.data(), count, stored.data());
+      kernels().store_row({dtype, count, 0}, source.data(), stored.data());
       for (uint64_t i = bytes; i < stored.size(); ++i) EXPECT_EQ(stored[i], std::byte{0xA5});
       std::vector<float> loaded(static_cast<size_t>(padded_width(count)) + 1, 7.0f);
-      kernels().load_row(dtype, stored.data(), count, loaded.data());
+      kernels().load_row({dtype, count, 0}, stored.data(), loaded.data());
       for (int64_t i = 0; i < padded_width(count); ++i) {
         EXPECT_EQ(loaded[i], i < count ? source[i] : 0.0f) << count << " " << i;
       }

@@ -23,6 +23,26 @@ HADAL_INLINE void store_f16(void* p, F32x16 x) {
   _mm_storeu_si128(halves, _mm256_cvtps_ph(x.lo, kNearest));
   _mm_storeu_si128(halves + 1, _mm256_cvtps_ph(x.hi, kNearest));
 }
+// Lane l of the result is lane l ^ kStep of x.
+template <int kStep>
+HADAL_INLINE F32x16 swap_lanes(F32x16 x) {
+  if constexpr (kStep == 8) return {x.hi, x.lo};
+  if constexpr (kStep == 4) {
+    return {_mm256_permute2f128_ps(x.lo, x.lo, 1), _mm256_permute2f128_ps(x.hi, x.hi, 1)};
+  }
+  if constexpr (kStep == 2) return {_mm256_permute_ps(x.lo, 0x4e), _mm256_permute_ps(x.hi, 0x4e)};
+  return {_mm256_permute_ps(x.lo, 0xb1), _mm256_permute_ps(x.hi, 0xb1)};
+}
+// Lane l is -1 where l & kStep, else 1.
+template <int kStep>
+HADAL_INLINE F32x16 lane_signs() {
+  const __m256 one = _mm256_set1_ps(1.0f);
+  const __m256 minus = _mm256_set1_ps(-1.0f);
+  if constexpr (kStep == 8) return {one, minus};
+  constexpr int kMask = kStep == 4 ? 0xf0 : kStep == 2 ? 0xcc : 0xaa;
+  const __m256 signs = _mm256_blend_ps(one, minus, kMask);
+  return {signs, signs};
+}
 HADAL_INLINE void store_u16(void* p, I32x16 x) {
   const __m256i mask = _mm256_set1_epi32(0xffff);
   const __m256i packed =

@@ -18,6 +18,23 @@ HADAL_INLINE void store_f16(void* p, F32x16 x) {
   const __m256i halves = _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   _mm256_storeu_si256(static_cast<__m256i*>(p), halves);
 }
+// Lane l of the result is lane l ^ kStep of x.
+template <int kStep>
+HADAL_INLINE F32x16 swap_lanes(F32x16 x) {
+  if constexpr (kStep == 8) return {_mm512_shuffle_f32x4(x.v, x.v, 0x4e)};
+  if constexpr (kStep == 4) return {_mm512_shuffle_f32x4(x.v, x.v, 0xb1)};
+  if constexpr (kStep == 2) return {_mm512_permute_ps(x.v, 0x4e)};
+  return {_mm512_permute_ps(x.v, 0xb1)};
+}
+// Lane l is -1 where l & kStep, else 1.
+template <int kStep>
+HADAL_INLINE F32x16 lane_signs() {
+  constexpr __mmask16 kMask = kStep == 8   ? 0xff00
+                              : kStep == 4 ? 0xf0f0
+                              : kStep == 2 ? 0xcccc
+                                           : 0xaaaa;
+  return {_mm512_mask_blend_ps(kMask, _mm512_set1_ps(1.0f), _mm512_set1_ps(-1.0f))};
+}
 // The low halves of 16 words.
 HADAL_INLINE void store_u16(void* p, I32x16 x) {
   _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x.v));

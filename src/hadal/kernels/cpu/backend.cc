@@ -25,7 +25,7 @@ class CpuBuffer final : public Buffer {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(ThreadPool& pool, Isa isa) : context_(pool, isa) {}
+  CpuBackend(ThreadPool& pool, Isa isa, bool bf16_dots) : context_(pool, isa, bf16_dots) {}
 
   std::string_view name() const override { return context_.kernels.name; }
   Device device() const override { return Device::kCpu; }
@@ -92,27 +92,29 @@ constexpr std::array kAvx512Bf16Needs = {
 struct Implementation {
   std::string_view name;
   std::span<const Need> needs;
-  std::unique_ptr<Backend> (*make)(ThreadPool& pool);
+  std::unique_ptr<Backend> (*make)(ThreadPool& pool, const CpuFeatures& features);
 };
 
 // Best first. The reference runs everywhere.
 constexpr std::array kImplementations = {
     Implementation{"avx512", kAvx512Needs,
-                   [](ThreadPool& pool) -> std::unique_ptr<Backend> {
-                     return std::make_unique<CpuBackend>(pool, Isa::kAvx512);
+                   [](ThreadPool& pool, const CpuFeatures& features) -> std::unique_ptr<Backend> {
+                     return std::make_unique<CpuBackend>(pool, Isa::kAvx512, features.avx512_bf16);
                    }},
     Implementation{"avx2", kAvx2Needs,
-                   [](ThreadPool& pool) -> std::unique_ptr<Backend> {
-                     return std::make_unique<CpuBackend>(pool, Isa::kAvx2);
+                   [](ThreadPool& pool, const CpuFeatures&) -> std::unique_ptr<Backend> {
+                     return std::make_unique<CpuBackend>(pool, Isa::kAvx2, false);
                    }},
-    Implementation{"ref", {}, [](ThreadPool&) { return make_reference_backend(); }},
+    Implementation{
+        "ref", {}, [](ThreadPool&, const CpuFeatures&) { return make_reference_backend(); }},
 };
 
 // Rounds more than the others do, so it is never the one that nobody asked for.
-constexpr Implementation kRounding{"avx512bf16", kAvx512Bf16Needs,
-                                   [](ThreadPool& pool) -> std::unique_ptr<Backend> {
-                                     return std::make_unique<CpuBackend>(pool, Isa::kAvx512Bf16);
-                                   }};
+constexpr Implementation kRounding{
+    "avx512bf16", kAvx512Bf16Needs,
+    [](ThreadPool& pool, const CpuFeatures&) -> std::unique_ptr<Backend> {
+      return std::make_unique<CpuBackend>(pool, Isa::kAvx512Bf16, true);
+    }};
 
 // Comma-separated names of what is missing; empty: it runs here.
 std::string missing(const Implementation& implementation, const CpuFeatures& features) {
@@ -144,9 +146,9 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(std::string_view implementatio
   candidates.push_back(&cpu::kRounding);
   for (const cpu::Implementation* candidate : candidates) {
     const std::string lacking = cpu::missing(*candidate, features);
-    if (implementation.empty() && lacking.empty()) return candidate->make(pool);
+    if (implementation.empty() && lacking.empty()) return candidate->make(pool, features);
     if (implementation == candidate->name) {
-      if (lacking.empty()) return candidate->make(pool);
+      if (lacking.empty()) return candidate->make(pool, features);
       return fail(Code::kUnsupported, "this machine cannot run the CPU implementation '" +
                                           std::string(implementation) + "': it lacks " + lacking);
     }

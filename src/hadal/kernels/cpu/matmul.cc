@@ -10,9 +10,10 @@
 
 namespace hadal::kernels::cpu {
 
-CpuContext::CpuContext(ThreadPool& threads, Isa set)
+CpuContext::CpuContext(ThreadPool& threads, Isa set, bool has_bf16_dots)
     : pool(threads),
       isa(set),
+      bf16_dots(has_bf16_dots),
       kernels(set == Isa::kAvx512Bf16 ? avx512_bf16_kernels()
               : set == Isa::kAvx512   ? avx512_kernels()
                                       : avx2_kernels()),

@@ -28,12 +28,14 @@ struct PanelMatrix;  // panel.h: one matrix in panels
 class PanelMemory;   // panel.h
 
 struct CpuContext {
-  CpuContext(ThreadPool& threads, Isa set);
+  // bf16_dots: the processor has AVX-512-BF16 besides.
+  CpuContext(ThreadPool& threads, Isa set, bool bf16_dots = false);
   CpuContext(const CpuContext&) = delete;
   CpuContext& operator=(const CpuContext&) = delete;
 
   ThreadPool& pool;
   const Isa isa;
+  const bool bf16_dots;
   const KernelTable& kernels;
   std::vector<Scratch> scratch;  // [pool.threads()], each for its thread alone
   Scratch shared;  // for the calling thread, outside the pool: memory that all threads see

@@ -19,13 +19,44 @@
 namespace hadal::kernels {
 
 // Rows of one stream of one layer for every block of the pool.
+//
+// A row is `parts` parts, one a head (MLA: one in all), of width / parts elements. kF32, kF16 and kBF16
+// hold the elements one after another. A part of kI8 holds, in this order and without gaps,
+//   its coarse elements (all but `fine`) as bytes, code + 128, code in [-127, 127], then bytes of any
+//     value up to a multiple of 4;
+//   its last `fine` elements as int16, code in [-8191, 8191], then one of any value where `fine` is odd;
+//   a float: the scale of the coarse elements; and, where there are fine ones, their scale.
+// An element is scale * code, the scale being the greatest magnitude / 127, or / 8191. What the coarse
+// codes hold is not x but Hx, in blocks of hadamard_block(coarse) elements, with H[i][j] =
+// (-1)^popcount(i & j) / sqrt(block): it is its own inverse, leaves dot products as they are, and spreads
+// the few large elements that models have over all others, so that one scale serves all.
+// A row that holds an infinity or a NaN is read back as not finite.
 struct CachePages {
   std::byte* data = nullptr;
-  DType dtype = DType::kF16;   // kF32, kF16 or kBF16
+  DType dtype = DType::kF16;   // kF32, kF16, kBF16 or kI8
   int32_t page_tokens = 0;
   int64_t width = 0;           // elements of a row
-  // Row of (block b, slot s): data + (b * page_tokens + s) * row_bytes(dtype, width).
+  int32_t parts = 1;           // divides width
+  int32_t fine = 0;            // of kI8: the last elements of a part, kept in 16 bits (MLA: k_rope)
+  // Row of (block b, slot s): data + (b * page_tokens + s) * cache_row_bytes(...).
 };
+
+// The greatest power of two that divides `coarse`, at most 512.
+constexpr int64_t hadamard_block(int64_t coarse) {
+  const int64_t power = coarse & -coarse;
+  return power < 512 ? power : 512;
+}
+
+// Bytes of one part of `elements`.
+inline uint64_t cache_part_bytes(DType dtype, int64_t elements, int64_t fine) {
+  if (dtype != DType::kI8) return row_bytes(dtype, static_cast<uint64_t>(elements));
+  const int64_t codes = (elements - fine + 3) / 4 * 4 + (fine + 1) / 2 * 4;
+  return static_cast<uint64_t>(codes + (fine > 0 ? 8 : 4));
+}
+inline uint64_t cache_row_bytes(const CachePages& pages) {
+  return static_cast<uint64_t>(pages.parts) *
+         cache_part_bytes(pages.dtype, pages.width / pages.parts, pages.fine);
+}
 
 // Consecutive rows of the batch that are consecutive positions of one sequence.
 struct Segment {
@@ -68,7 +99,7 @@ struct MlaArgs {
   // Rows past position 0 do not see position 0, whatever its entry holds: a next-token-prediction layer's
   // entry at position p is made of the hidden state at p - 1, so there is none at 0.
   bool skip_first = false;
-  CachePages cache;              // width = rank + rope.dims
+  CachePages cache;              // width = rank + rope.dims; kI8: fine = rope.dims
   std::span<const Segment> segments;
   View out;                      // [n, heads * v_dim]
 };
@@ -77,15 +108,15 @@ struct MlaArgs {
 struct GqaArgs {
   View q;                          // [n, heads * head_dim]; overwritten
   View k;                          // [n, kv_heads * head_dim]; overwritten
-  View v;                          // [n, kv_heads * v_dim]
+  View v;                          // [n, kv_heads * v_dim]; overwritten
   const float* q_norm_weight = nullptr;  // [head_dim] or null: RMS norm of each head before rope (Qwen3)
   const float* k_norm_weight = nullptr;
   float norm_eps = 0.0f;
   RopeRows rope;                   // the first rope.dims elements of a head
   int32_t heads, kv_heads, head_dim, v_dim;
   float scale;                     // head_dim^-0.5
-  CachePages k_cache;              // width = kv_heads * head_dim
-  CachePages v_cache;              // width = kv_heads * v_dim
+  CachePages k_cache;              // width = kv_heads * head_dim, kv_heads parts
+  CachePages v_cache;              // width = kv_heads * v_dim, likewise
   std::span<const Segment> segments;
   View out;                        // [n, heads * v_dim]
 };

@@ -32,7 +32,8 @@ RefMatrix::RefMatrix(const MatrixSource& source)
 }
 
 Result<std::unique_ptr<RefMatrix>> RefMatrix::make(const MatrixSource& source) {
-  if (source.dtype == DType::kI32 || source.dtype == DType::kI64) {
+  if (source.dtype == DType::kI32 || source.dtype == DType::kI64 ||
+      source.dtype == DType::kI8) {
     return fail(Code::kUnsupported,
                 "weights of type " + std::string(dtype_name(source.dtype)) + ", expected numbers");
   }

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "hadal/base/check.h"
-#include "hadal/tensor/quant.h"
+#include "hadal/kernels/ref/cache.h"
 
 namespace hadal::kernels::testing {
 
@@ -23,12 +23,34 @@ Inputs make_inputs(int sequences, int64_t length, const std::vector<int64_t>& st
   return inputs;
 }
 
-Inputs disturbed(const Inputs& inputs, const std::vector<bool>& quantized, uint64_t seed) {
+namespace {
+
+void disturb_by_cache(Activations& x, DType cache, Rng& rng) {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    double squares = 0;
+    for (int64_t c = 0; c < x.cols; ++c) squares += double{x.row(r)[c]} * x.row(r)[c];
+    // The greatest of a turned row is about four times its root mean square.
+    const double step = 4 * std::sqrt(squares / static_cast<double>(x.cols)) / 127;
+    for (int64_t c = 0; c < x.cols; ++c) {
+      float& value = x.row(r)[c];
+      const double error = rng.uniform() - 0.5;
+      value = static_cast<float>(cache == DType::kI8 ? value + step * error
+                                                     : value * (1 + 0x1p-7 * error));
+    }
+  }
+}
+
+}  // namespace
+
+Inputs disturbed(const Inputs& inputs, const std::vector<bool>& quantized, DType cache,
+                 uint64_t seed) {
   Inputs noisy = inputs;
   seed *= 1000;
   for (auto& streams : noisy.streams) {
     for (size_t i = 0; i < streams.size(); ++i) {
       streams[i] = disturbed(streams[i], quantized[i], ++seed);
+      Rng rng(++seed);
+      if (cache == DType::kI8 || cache == DType::kBF16) disturb_by_cache(streams[i], cache, rng);
     }
   }
   return noisy;
@@ -39,7 +61,8 @@ double rope_angle(int64_t position, int64_t pair, int32_t dims) {
 }
 
 Session::Session(Backend& backend, const Inputs& inputs, CacheOptions cache,
-                 const std::vector<int64_t>& cache_widths, int64_t out_cols)
+                 const std::vector<int64_t>& cache_widths, int64_t out_cols, int32_t cache_parts,
+                 int32_t cache_fine)
     : backend_(backend), inputs_(inputs), next_(inputs.streams.size()) {
   const int64_t pages = (inputs.length() + cache.page_tokens - 1) / cache.page_tokens;
   const int64_t blocks = pages * inputs.sequences() + 1;  // one that nobody owns
@@ -52,10 +75,12 @@ Session::Session(Backend& backend, const Inputs& inputs, CacheOptions cache,
     outputs_.emplace_back(inputs.length(), out_cols);
   }
   for (const int64_t width : cache_widths) {
-    const uint64_t bytes = blocks * cache.page_tokens * row_bytes(cache.dtype, width);
+    CachePages pages{nullptr, cache.dtype, cache.page_tokens, width, cache_parts, cache_fine};
+    const uint64_t bytes = blocks * cache.page_tokens * cache_row_bytes(pages);
     auto buffer = backend.allocate(bytes);
     HADAL_CHECK(buffer.has_value());
-    caches_.push_back({(*buffer)->data(), cache.dtype, cache.page_tokens, width});
+    pages.data = (*buffer)->data();
+    caches_.push_back(pages);
     buffers_.push_back(std::move(*buffer));
   }
 }
@@ -109,13 +134,9 @@ std::vector<float> Session::all_outputs() const {
 }
 
 std::vector<float> Session::cached(int index, int sequence, int64_t position) const {
-  const CachePages& cache = caches_[index];
-  const int64_t block = blocks_[sequence][position / cache.page_tokens];
-  const int64_t row = block * cache.page_tokens + position % cache.page_tokens;
-  std::vector<float> values(static_cast<size_t>(cache.width));
-  dequantize(cache.dtype, cache.data + row * row_bytes(cache.dtype, cache.width), values.data(),
-             values.size());
-  return values;
+  const int64_t length = inputs_.length();
+  return ref::read_cache(caches_[index], {0, static_cast<int32_t>(length), 0, blocks_[sequence]},
+                         position);
 }
 
 std::vector<std::byte> Session::cache_bytes() const {

@@ -37,7 +37,11 @@ struct Inputs {
 Inputs make_inputs(int sequences, int64_t length, const std::vector<int64_t>& stream_cols,
                    RopeStyle style, int32_t rope_dims, uint64_t seed);
 // The same inputs with an implementation's errors; quantized[stream] as in fixture.h.
-Inputs disturbed(const Inputs& inputs, const std::vector<bool>& quantized, uint64_t seed);
+// Besides, every row carries what an implementation may add that computes in the precision of the
+// cache: the rounding to bf16 or int8 of queries and of weights of the softmax, which acts as an
+// error of values.
+Inputs disturbed(const Inputs& inputs, const std::vector<bool>& quantized, DType cache,
+                 uint64_t seed);
 
 // Angles as models have them: position * 10000^(-2 j / dims), with a magnitude that is not 1.
 double rope_angle(int64_t position, int64_t pair, int32_t dims);
@@ -46,7 +50,8 @@ inline constexpr double kRopeMagnitude = 1.125;
 class Session {
  public:
   Session(Backend& backend, const Inputs& inputs, CacheOptions cache,
-          const std::vector<int64_t>& cache_widths, int64_t out_cols);
+          const std::vector<int64_t>& cache_widths, int64_t out_cols, int32_t cache_parts,
+          int32_t cache_fine);
   virtual ~Session() = default;
 
   void run(const std::vector<Step>& steps);

@@ -335,7 +335,7 @@ std::vector<float> all_logits(Model& model, kernels::Backend& backend,
   HADAL_CHECK(arena.has_value() && model.prepare(chunk, chunk).has_value());
   const KvLayout& layout = arena->layout();
   for (size_t s = 0; s < layout.streams.size(); ++s) {
-    const uint64_t row = row_bytes(layout.dtype, static_cast<uint64_t>(layout.streams[s].width));
+    const uint64_t row = layout.row_bytes(layout.streams[s]);
     std::fill_n(arena->pages(s).data, row * kPage * static_cast<uint64_t>(pages), options.stale);
   }
   std::vector<int32_t> blocks;

@@ -1,0 +1,71 @@
+// Attention in the cache's own precision: keys and values meet queries and softmax weights as they
+// lie in the cache, by the processor's dot products of bf16 or int8. Tiles as in
+// attention_kernels.h: one query a lane.
+//
+// What is rounded, besides the cache: bf16: scaled queries and weights, to bf16. int8: a query's
+// coarse part to int8 with one scale, its fine part to 12 bits with another; weights (times the
+// value's scale) to 8 bits of the greatest that the query has in a span. Integer sums are exact, so
+// their order is free; bf16 sums take positions and elements in ascending pairs. Both ways a lane's
+// numbers are a function of its query and of the positions that it sees.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "hadal/kernels/cpu/attention_kernels.h"
+
+namespace hadal::kernels::cpu {
+
+inline constexpr int kDirectSpanMax = 128;
+// Tokens are scored in blocks, counted from a span's first.
+inline constexpr int kDirectBlock = 16;
+
+// One tile while a span passes.
+struct SpanTile {
+  const std::byte* queries;  // packed
+  float* scores;             // [span][16]; turned into weights in place
+  TileState* state;
+  float* context;  // [16][context_stride]
+  int lanes;
+  int tokens;  // of the span, that any lane sees
+  alignas(64) float visible[kTileLanes];
+  alignas(64) float shrink[kTileLanes];
+  alignas(64) float factor[kTileLanes];  // of int8: what a unit of weight is worth
+};
+
+struct DirectKernels {
+  int span;  // positions that pass together; divides kChunkTokens
+  // Whether parts of these forms can be taken, with queries cut at `head_width`; a fact of the
+  // model, not of the batch.
+  bool (*takes)(const PartForm& keys, const PartForm& values, int64_t head_width);
+  // Bytes of a tile's packed queries.
+  int64_t (*tile_bytes)(const PartForm& keys);
+  // Floats of a context: columns rounded up to whole blocks.
+  int64_t (*context_stride)(int64_t width);
+  // A query is scale * [heads[lane][0, head_width) | tails[lane]...], keys.count elements in all;
+  // lanes whose head is null become zero.
+  void (*pack)(const PartForm& keys, float scale, const float* const* heads, int64_t head_width,
+               const float* const* tails, std::byte* tile);
+  // Scores of tokens [0, tokens) of every tile, rounded up to blocks. rows[t]: parts of cache rows;
+  // those of a block are `stride` bytes apart and may all be read. next[t]: rows to call from
+  // memory meanwhile, or null.
+  void (*score)(const PartForm& keys, const SpanTile* tiles, int count,
+                const std::byte* const* rows, int64_t stride, int tokens,
+                const std::byte* const* next);
+  // Scores become weights, the state advances.
+  void (*soften)(const PartForm& values, SpanTile& tile, const std::byte* const* rows);
+  // context = context * shrink + weights x values, of every tile. Up to three rows past `tokens`
+  // are read and must be zeros. next: as above.
+  void (*accumulate)(const PartForm& values, int64_t width, const SpanTile* tiles, int count,
+                     const std::byte* const* rows, int tokens, const std::byte* const* next);
+  // rows[lane][0, width) = context[lane] / sum[lane].
+  void (*finish)(const TileState& state, const float* context, int lanes, int64_t width,
+                 float* const* rows);
+};
+
+namespace avx512 {
+const DirectKernels& int8_attention();  // VNNI
+const DirectKernels& bf16_attention();  // AVX-512-BF16
+}  // namespace avx512
+
+}  // namespace hadal::kernels::cpu
