@@ -91,11 +91,10 @@ HADAL_INLINE void score_block(int64_t words, const SpanTile* tiles, const std::b
 }
 
 inline void score(const PartForm& keys, const SpanTile* tiles, int count,
-                  const std::byte* const* rows, int64_t stride, int tokens,
-                  const std::byte* const* next) {
+                  const std::byte* const* rows, int64_t stride, int tokens, int known) {
   const int64_t words = keys.count / 2;
   for (int t = 0; t < tokens; t += kDirectBlock) {
-    call_ahead(next, t, kDirectBlock, words * 4);
+    call_ahead(rows, t + kAhead, known, words * 4);
     int tile = 0;
     for (; tile + 2 <= count; tile += 2) {
       score_block<8, 2>(words, tiles + tile, rows[t], stride, t);
@@ -178,8 +177,8 @@ HADAL_INLINE void accumulate_block(const SpanTile& tile, int first, const __m512
 }
 
 inline void accumulate(const PartForm&, int64_t width, const SpanTile* tiles, int count,
-                       const std::byte* const* rows, int tokens, const std::byte* const* next) {
-  call_ahead(next, 0, tokens, width * 2);
+                       const std::byte* const* rows, int tokens, int known) {
+  call_all(rows, tokens, known, width * 2);
   const int64_t stride = context_stride(width);
   alignas(64) __m512i values[kSpan * 2];
   for (int64_t column = 0; column < width; column += kColumns) {

@@ -44,9 +44,9 @@ struct Ahead {
   int64_t count = 0;
 };
 
-// The parts of cache rows that a span's kernels read.
+// The parts of cache rows that a span's kernels read, and of the next span's.
 struct SpanRows {
-  const std::byte* rows[kDirectSpanMax + kDirectBlock];
+  const std::byte* rows[2 * kDirectSpanMax + kDirectBlock];
 };
 
 // The kernels for parts of these forms, or null: then rows become floats first.
@@ -355,18 +355,21 @@ class Attention {
     std::byte* copies = even ? nullptr : scratch.take<std::byte>(direct_->span * key_stride);
     auto* tiles = scratch.take<SpanTile>(task.group_tiles());
     auto* scores = scratch.take<float>(int64_t{task.group_tiles()} * direct_->span * kTileLanes);
-    SpanRows keys, values, keys_ahead, values_ahead;
+    SpanRows keys, values;
     const int64_t end = std::min((index + 1) * kChunkTokens, visible(task));
     for (int64_t begin = index * kChunkTokens; begin < end; begin += direct_->span) {
       const auto tokens = static_cast<int>(std::min<int64_t>(end - begin, direct_->span));
-      const int64_t next = begin + direct_->span;
-      const bool more = next + direct_->span <= visible(task);
+      // Those of the next span as well, unless zeros follow.
+      const auto known = static_cast<int>(
+          tokens < direct_->span ? 0 : std::min<int64_t>(visible(task) - begin, 2 * direct_->span));
       for (int32_t group = task.group; group < task.group + task.groups; ++group) {
-        gather(task, args_.keys, group, begin, tokens, nullptr, &keys);
-        if (more) gather(task, args_.keys, group, next, direct_->span, nullptr, &keys_ahead);
-        gather(task, apart ? args_.values : args_.keys, group, begin, tokens, zeros, &values);
-        if (more && apart)
-          gather(task, args_.values, group, next, direct_->span, nullptr, &values_ahead);
+        gather(task, args_.keys, group, begin, std::max(tokens, known), nullptr, &keys);
+        if (apart) {
+          gather(task, args_.values, group, begin, std::max(tokens, known), zeros, &values);
+        } else {
+          std::copy_n(keys.rows, tokens, values.rows);
+          std::fill_n(values.rows + tokens, kDirectBlock, zeros);
+        }
         if (!even) copy_rows(&keys, tokens, copies, key_stride);
         const int first = (group - task.group) * task.group_tiles();
         for (int i = 0; i < task.group_tiles(); ++i) {
@@ -378,13 +381,13 @@ class Attention {
           see(task, tile, begin, &tiles[i]);
         }
         direct_->score(keys_, tiles, task.group_tiles(), keys.rows, key_stride, tokens,
-                       more ? keys_ahead.rows : nullptr);
+                       even ? known : 0);
         for (int i = 0; i < task.group_tiles(); ++i) {
           hide_first(task, first + i, begin, tiles[i].scores);
           if (tiles[i].tokens > 0) direct_->soften(values_, tiles[i], values.rows);
         }
         direct_->accumulate(values_, args_.values.width, tiles, task.group_tiles(), values.rows,
-                            tokens, more && apart ? values_ahead.rows : nullptr);
+                            tokens, apart ? known : 0);
       }
     }
   }

@@ -51,11 +51,25 @@ HADAL_INLINE __m512 weight_of(const SpanTile& tile, int t, __m512 visible, __m51
   return _mm512_maskz_mov_ps(seen, power_of_two(_mm512_mul_ps(below, _mm512_set1_ps(kLog2E))));
 }
 
-HADAL_INLINE void call_ahead(const std::byte* const* next, int first, int count, int64_t bytes) {
-  if (next == nullptr) return;
-  for (int t = first; t < first + count; ++t) {
+// Values lie apart from keys: the next span's, while this one's are added.
+HADAL_INLINE void call_all(const std::byte* const* rows, int first, int count, int64_t bytes) {
+  for (int t = first; t < count; ++t) {
     for (int64_t b = 0; b < bytes; b += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(next[t] + b), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(rows[t] + b), _MM_HINT_T1);
+    }
+  }
+}
+
+// Rows ahead of those that are scored: time enough for them to come from memory, and few enough for
+// the first-level cache.
+constexpr int kAhead = 32;
+
+// Calls rows [first, first + kDirectBlock) from memory, as far as there are so many.
+HADAL_INLINE void call_ahead(const std::byte* const* rows, int first, int count, int64_t bytes) {
+  const int end = first + kDirectBlock < count ? first + kDirectBlock : count;
+  for (int t = first; t < end; ++t) {
+    for (int64_t b = 0; b < bytes; b += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(rows[t] + b), _MM_HINT_T0);
     }
   }
 }

@@ -47,17 +47,16 @@ struct DirectKernels {
   void (*pack)(const PartForm& keys, float scale, const float* const* heads, int64_t head_width,
                const float* const* tails, std::byte* tile);
   // Scores of tokens [0, tokens) of every tile, rounded up to blocks. rows[t]: parts of cache rows;
-  // those of a block are `stride` bytes apart and may all be read. next[t]: rows to call from
-  // memory meanwhile, or null.
+  // those of a block are `stride` bytes apart and may all be read. Rows [tokens, known) are later
+  // ones, to be called from memory meanwhile.
   void (*score)(const PartForm& keys, const SpanTile* tiles, int count,
-                const std::byte* const* rows, int64_t stride, int tokens,
-                const std::byte* const* next);
+                const std::byte* const* rows, int64_t stride, int tokens, int known);
   // Scores become weights, the state advances.
   void (*soften)(const PartForm& values, SpanTile& tile, const std::byte* const* rows);
   // context = context * shrink + weights x values, of every tile. Up to three rows past `tokens`
-  // are read and must be zeros. next: as above.
+  // are read and must be zeros. known: 0, or as above.
   void (*accumulate)(const PartForm& values, int64_t width, const SpanTile* tiles, int count,
-                     const std::byte* const* rows, int tokens, const std::byte* const* next);
+                     const std::byte* const* rows, int tokens, int known);
   // rows[lane][0, width) = context[lane] / sum[lane].
   void (*finish)(const TileState& state, const float* context, int lanes, int64_t width,
                  float* const* rows);

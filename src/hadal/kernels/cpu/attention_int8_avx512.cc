@@ -200,11 +200,10 @@ HADAL_INLINE void score_block(const PartForm& keys, const SpanTile* tiles, const
 }
 
 inline void score(const PartForm& keys, const SpanTile* tiles, int count,
-                  const std::byte* const* rows, int64_t stride, int tokens,
-                  const std::byte* const* next) {
+                  const std::byte* const* rows, int64_t stride, int tokens, int known) {
   const int64_t bytes = keys.scale_at() + 8;
   for (int t = 0; t < tokens; t += kDirectBlock) {
-    call_ahead(next, t, kDirectBlock, bytes);
+    call_ahead(rows, t + kAhead, known, bytes);
     int tile = 0;
     for (; tile + 2 <= count; tile += 2) {
       score_block<8, 2>(keys, tiles + tile, rows[t], stride, t);
@@ -306,8 +305,8 @@ HADAL_INLINE void accumulate_block(const SpanTile& tile, int first, const __m512
 }
 
 inline void accumulate(const PartForm& values_form, int64_t width, const SpanTile* tiles, int count,
-                       const std::byte* const* rows, int tokens, const std::byte* const* next) {
-  call_ahead(next, 0, tokens, values_form.scale_at() + 4);
+                       const std::byte* const* rows, int tokens, int known) {
+  call_all(rows, tokens, known, values_form.scale_at() + 4);
   const int64_t stride = context_stride(width);
   alignas(64) __m512i values[kSpan];
   for (int64_t column = 0; column < width; column += kColumns) {
