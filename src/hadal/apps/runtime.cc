@@ -35,13 +35,28 @@ Result<std::optional<DType>> wanted_type(const std::string& name) {
   return dtype;
 }
 
-Result<DType> kv_type(const std::string& name) {
-  const std::optional<DType> dtype = kv_type_from_name(name);
-  if (!dtype) {
-    return fail(Code::kInvalidInput,
-                fmt::format("--kv-type: found '{}', expected f32, f16, bf16 or int8", name));
+Result<EngineOptions> engine_options_of(const RuntimeOptions& options) {
+  EngineOptions engine;
+  if (!options.kv_type.empty()) {
+    const std::optional<DType> dtype = kv_type_from_name(options.kv_type);
+    if (!dtype) {
+      return fail(Code::kInvalidInput, fmt::format("--kv-type: found '{}', expected f32, f16, bf16 "
+                                                   "or int8",
+                                                   options.kv_type));
+    }
+    engine.kv_dtype = *dtype;
   }
-  return *dtype;
+  engine.context = options.context;
+  engine.sequences_max = options.max_sequences;
+  engine.kv_bytes = options.kv_memory;
+  engine.speculate = options.speculate;
+  if (options.draft_max >= 0) engine.draft_max = options.draft_max;
+  if (options.target_itl_ms >= 0) {
+    engine.target_itl = Nanos(static_cast<int64_t>(options.target_itl_ms * 1e6));
+  }
+  std::random_device device;
+  engine.random_seed = (static_cast<uint64_t>(device()) << 32) | device();
+  return engine;
 }
 
 std::vector<std::string> split_names(const std::string& list) {
@@ -188,20 +203,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   const std::string architecture(architecture_name(config.architecture));
   served.fingerprint = fmt::format("hadal-{}", parts->backend->name());
 
-  EngineOptions engine_options;
-  if (!options.kv_type.empty()) {
-    HADAL_TRY(engine_options.kv_dtype, kv_type(options.kv_type));
-  }
-  engine_options.context = options.context;
-  engine_options.sequences_max = options.max_sequences;
-  engine_options.kv_bytes = options.kv_memory;
-  engine_options.speculate = options.speculate;
-  if (options.draft_max >= 0) engine_options.draft_max = options.draft_max;
-  if (options.target_itl_ms >= 0) {
-    engine_options.target_itl = Nanos(static_cast<int64_t>(options.target_itl_ms * 1e6));
-  }
-  std::random_device device;
-  engine_options.random_seed = (static_cast<uint64_t>(device()) << 32) | device();
+  HADAL_TRY(const EngineOptions engine_options, engine_options_of(options));
   parts->metrics = std::make_unique<EngineMetrics>(served.names.front(), std::move(registry));
   HADAL_TRY(parts->engine, Engine::make(std::move(model), *parts->tokenizer, *parts->backend,
                                         *parts->pool, engine_options, *parts->metrics, clock, log));
