@@ -150,6 +150,17 @@ Parsed<std::vector<int32_t>> token_ids(const json::array& array, const std::stri
   return ids;
 }
 
+std::string field_table(std::span<const FieldRule> rules) {
+  std::string out = "| field | here | |\n|---|---|---|\n";
+  for (const FieldRule& rule : rules) {
+    const std::string_view use = rule.use == FieldUse::kHonoured  ? "yes"
+                                 : rule.use == FieldUse::kIgnored ? "accepted, no effect"
+                                                                  : "refused";
+    out += fmt::format("| `{}` | {} | {} |\n", rule.name, use, rule.note);
+  }
+  return out;
+}
+
 Fields::Fields(const json::object& object, std::string where)
     : object_(object), where_(std::move(where)) {}
 

@@ -51,6 +51,9 @@ struct FieldRule {
   std::string_view note;  // why, or what instead
 };
 
+// The table of docs/api.md: one line a field.
+std::string field_table(std::span<const FieldRule> rules);
+
 class Fields {
  public:
   // `where`: prefix of field names in messages, "" or "messages[2].".

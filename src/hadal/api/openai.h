@@ -42,32 +42,62 @@ struct Sampling {
 struct GenerationBase {
   std::string model;
   Sampling sampling;
-  int32_t choices = 1;  // "n"
+  int32_t choices = 1;     // "n"
+  int32_t candidates = 1;  // "best_of", at least `choices`: the most likely of so many are shown
   bool stream = false;
   bool include_usage = false;
   int32_t logprobs = -1;  // -1: none; k: the chosen token and its k best alternatives
   int32_t priority = 0;
+  std::string service_tier;  // as asked for; what the answer says
   std::string cache_scope;
   bool skip_special_tokens = true;
 };
 
+struct ToolCall {
+  std::string id;
+  std::string name;
+  std::string arguments;  // JSON text, but whatever the model wrote
+};
+
 struct Message {
-  std::string role;  // system, user or assistant
+  std::string role;  // system, user, assistant or tool
   std::string content;
-  std::string reasoning;  // an assistant's earlier thinking
+  std::string reasoning = {};  // an assistant's earlier thinking
+  std::vector<ToolCall> tool_calls = {};
+  std::string tool_call_id = {};  // tool: the call it answers, which an earlier message holds
+  std::string name = {};          // tool: of that call
+  bool prefix = false;            // the last message, an assistant's: to be gone on with
+};
+
+struct Tool {
+  std::string name;        // letters, digits and "_-.:/"
+  std::string definition;  // {"type": "function", "function": {...}} as JSON text
+};
+
+struct ToolChoice {
+  enum class Kind : uint8_t { kAuto, kNone, kRequired, kNamed };
+  Kind kind = Kind::kAuto;
+  std::string name;  // kNamed: one of the tools
 };
 
 struct ChatRequest : GenerationBase {
   std::vector<Message> messages;
+  std::vector<Tool> tools;
+  ToolChoice tool_choice;
+  bool parallel_tool_calls = true;
   std::optional<bool> thinking;
+  std::string effort;                      // of thinking: low, high, max; empty: not said
+  std::optional<int64_t> thinking_budget;  // tokens
   bool include_reasoning = true;
   bool add_generation_prompt = true;
+  bool json_object = false;  // the answer must be one JSON object
 };
 
 using Prompt = std::variant<std::string, std::vector<int32_t>>;
 
 struct CompletionRequest : GenerationBase {
   std::vector<Prompt> prompts;
+  std::optional<std::string> suffix;  // fill in what is between prompt and suffix
   bool echo = false;
   bool add_special_tokens = true;
 };
@@ -76,6 +106,7 @@ struct TokenizeRequest {
   std::string model;
   std::optional<std::string> prompt;  // exactly one of prompt and messages
   std::vector<Message> messages;
+  std::vector<Tool> tools;
   bool add_special_tokens = true;  // of a prompt: begin with the begin token, if the model does
   bool add_generation_prompt = true;
   bool return_token_strings = false;

@@ -24,6 +24,7 @@ json::object envelope(const AnswerInfo& info, std::string_view object) {
   root["created"] = info.created;
   root["model"] = info.model;
   root["system_fingerprint"] = info.fingerprint;
+  if (!info.service_tier.empty()) root["service_tier"] = info.service_tier;
   return root;
 }
 
@@ -94,6 +95,24 @@ json::value completion_logprobs(const AnswerChoice& choice) {
   return root;
 }
 
+// Of a stream with the index, by which pieces are put together.
+json::array calls_array(const std::vector<AnswerCall>& calls, bool stream) {
+  json::array list;
+  for (const AnswerCall& call : calls) {
+    json::object entry, function;
+    if (stream) entry["index"] = call.index;
+    if (!call.id.empty()) {
+      entry["id"] = call.id;
+      entry["type"] = "function";
+      function["name"] = call.name;
+    }
+    function["arguments"] = call.arguments;
+    entry["function"] = std::move(function);
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
 json::object choice_object(const AnswerChoice& choice) {
   json::object root;
   root["index"] = choice.index;
@@ -113,6 +132,10 @@ std::string chat_answer(const AnswerInfo& info, std::span<const AnswerChoice> ch
     message["role"] = "assistant";
     message["content"] = choice.content;
     if (choice.has_reasoning) message["reasoning_content"] = choice.reasoning;
+    if (!choice.calls.empty()) {
+      if (choice.content.empty()) message["content"] = nullptr;
+      message["tool_calls"] = calls_array(choice.calls, false);
+    }
     json::object entry = choice_object(choice);
     entry["message"] = std::move(message);
     entry["logprobs"] = chat_logprobs(choice);
@@ -139,6 +162,7 @@ std::string chat_chunk(const AnswerInfo& info, const AnswerChoice& delta, bool f
   } else {
     if (!delta.reasoning.empty()) content["reasoning_content"] = delta.reasoning;
     if (!delta.content.empty()) content["content"] = delta.content;
+    if (!delta.calls.empty()) content["tool_calls"] = calls_array(delta.calls, true);
   }
   json::object entry = choice_object(delta);
   entry["delta"] = std::move(content);
@@ -179,6 +203,50 @@ std::string usage_chunk(const AnswerInfo& info, bool chat, const AnswerUsage& us
   root["choices"] = json::array();
   root["usage"] = usage_object(usage);
   return json::serialize(root);
+}
+
+namespace {
+
+std::string sse(std::string_view text) { return "data: " + std::string(text) + "\n\n"; }
+
+class OpenAiForm final : public AnswerForm {
+ public:
+  OpenAiForm(AnswerInfo info, bool chat, bool include_usage)
+      : info_(std::move(info)), chat_(chat), include_usage_(include_usage) {}
+
+  std::string whole(std::span<const AnswerChoice> choices, const AnswerUsage& usage) override {
+    return chat_ ? chat_answer(info_, choices, usage) : completion_answer(info_, choices, usage);
+  }
+  std::string stream_begin(std::span<const AnswerChoice> openings) override {
+    std::string out;
+    if (!chat_) return out;
+    for (const AnswerChoice& opening : openings) {
+      out += sse(chat_chunk(info_, opening, true, include_usage_));
+    }
+    return out;
+  }
+  std::string stream_delta(const AnswerChoice& delta) override {
+    return sse(chat_ ? chat_chunk(info_, delta, false, include_usage_)
+                     : completion_chunk(info_, delta, include_usage_));
+  }
+  std::string stream_end(const AnswerUsage& usage) override {
+    return (include_usage_ ? sse(usage_chunk(info_, chat_, usage)) : std::string()) + sse("[DONE]");
+  }
+  std::string stream_error(const ApiError& error) override { return sse(error_json(error)); }
+
+ private:
+  const AnswerInfo info_;
+  const bool chat_;
+  const bool include_usage_;
+};
+
+}  // namespace
+
+std::unique_ptr<AnswerForm> chat_form(AnswerInfo info, bool include_usage) {
+  return std::make_unique<OpenAiForm>(std::move(info), true, include_usage);
+}
+std::unique_ptr<AnswerForm> completion_form(AnswerInfo info, bool include_usage) {
+  return std::make_unique<OpenAiForm>(std::move(info), false, include_usage);
 }
 
 namespace {

@@ -5,10 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "hadal/api/error.h"
 
 namespace hadal::api {
 
@@ -17,6 +20,8 @@ struct AnswerInfo {
   int64_t created = 0;
   std::string model;
   std::string fingerprint;
+  std::string service_tier = {};  // empty: not asked for
+  int64_t prompt_tokens = 0;      // of the first prompt; what a stream may say before its end
 };
 
 struct AnswerUsage {
@@ -36,10 +41,19 @@ struct TokenScores {
   std::vector<TokenScore> top;
 };
 
+// A tool call, or of a stream a piece of one.
+struct AnswerCall {
+  int32_t index = 0;
+  std::string id;  // empty: more arguments of a call that has begun
+  std::string name;
+  std::string arguments;
+};
+
 struct AnswerChoice {
   int32_t index = 0;
   std::string content;
   std::string reasoning;
+  std::vector<AnswerCall> calls = {};
   bool has_reasoning = false;  // reasoning_content is present, if only as ""
   std::string finish_reason;   // empty: null
   std::string stop_reason;     // the stop string that ended it; empty: null
@@ -58,6 +72,24 @@ std::string completion_answer(const AnswerInfo& info, std::span<const AnswerChoi
 std::string completion_chunk(const AnswerInfo& info, const AnswerChoice& delta, bool include_usage);
 // The chunk without choices that ends a stream with include_usage.
 std::string usage_chunk(const AnswerInfo& info, bool chat, const AnswerUsage& usage);
+
+// One protocol's way to write an answer. Streams are bytes of server-sent events.
+//
+// Threads: one answer, one thread at a time.
+class AnswerForm {
+ public:
+  virtual ~AnswerForm() = default;
+  virtual std::string whole(std::span<const AnswerChoice> choices, const AnswerUsage& usage) = 0;
+  // `openings`: one a choice, empty but for index and has_reasoning.
+  virtual std::string stream_begin(std::span<const AnswerChoice> openings) = 0;
+  virtual std::string stream_delta(const AnswerChoice& delta) = 0;
+  virtual std::string stream_end(const AnswerUsage& usage) = 0;
+  virtual std::string stream_error(const ApiError& error) = 0;
+  virtual std::string error(const ApiError& error) { return error_json(error); }
+  virtual std::string keep_alive() const { return ": keep-alive\n\n"; }
+};
+std::unique_ptr<AnswerForm> chat_form(AnswerInfo info, bool include_usage);
+std::unique_ptr<AnswerForm> completion_form(AnswerInfo info, bool include_usage);
 
 struct ModelCard {
   std::string id;

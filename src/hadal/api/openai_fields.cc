@@ -24,7 +24,7 @@ using enum FieldUse;
       {"user", kIgnored, "a label"}, {"metadata", kIgnored, "a label"},                   \
       {"request_id", kIgnored, "a label"}, {"safety_identifier", kIgnored, "a label"},    \
       {"prompt_cache_key", kIgnored, "every prefix is looked up"},                        \
-      {"service_tier", kIgnored, "there is one tier"},                                    \
+      {"service_tier", kHonoured, "priority: 10 ahead; flex: 10 behind"},                 \
       {"spaces_between_special_tokens", kIgnored, "no spaces are put between them"},      \
       {"store", kRefused, "answers are not stored"},                                      \
       {"use_beam_search", kRefused, "use n with a temperature"}, {                        \
@@ -38,22 +38,23 @@ constexpr auto kChat = std::to_array<FieldRule>({
     {"top_logprobs", kHonoured, "with logprobs: true"},
     {"chat_template_kwargs", kHonoured, "thinking, enable_thinking"},
     {"thinking", kHonoured, "{\"type\": \"enabled\" or \"disabled\"}"},
-    {"reasoning_effort", kHonoured, "none: no thinking; the others: thinking"},
+    {"reasoning_effort", kHonoured, "none: no thinking; the others: thinking, low, high or max"},
     {"include_reasoning", kHonoured, "false: reasoning_content is left out"},
     {"add_generation_prompt", kHonoured, ""},
-    {"parallel_tool_calls", kIgnored, "there are no tools"},
+    {"parallel_tool_calls", kHonoured, "false: the answer ends with its first call"},
     {"verbosity", kIgnored, "models here have no such setting"},
     {"modalities", kHonoured, "[\"text\"]"},
-    {"response_format", kHonoured, "{\"type\": \"text\"}"},
-    {"tool_choice", kHonoured, "none or auto, as there are no tools"},
-    {"tools", kRefused, "this server has no tool calls"},
-    {"functions", kRefused, "this server has no tool calls"},
-    {"function_call", kRefused, "this server has no tool calls"},
+    {"response_format", kHonoured, "text; json_object: an answer that is not JSON is an error"},
+    {"tools", kHonoured, "functions"},
+    {"tool_choice", kHonoured, "none, auto, required, or a function's name"},
+    {"thinking_token_budget", kHonoured, "thinking is closed after so many tokens"},
+    {"functions", kRefused, "use tools"},
+    {"function_call", kRefused, "use tool_choice"},
     {"audio", kRefused, "this server answers with text"},
     {"prediction", kRefused, "remove it"},
     {"web_search_options", kRefused, "this server does not search"},
     {"chat_template", kRefused, "the model's own template is used"},
-    {"continue_final_message", kRefused, "end with a user message"},
+    {"continue_final_message", kHonoured, "goes on with the last message, an assistant's"},
     {"echo", kRefused, "use /v1/completions"},
 });
 
@@ -62,8 +63,8 @@ constexpr auto kCompletion = std::to_array<FieldRule>({
     {"prompt", kHonoured, "string, strings, token ids, or arrays of them"},
     {"echo", kHonoured, ""},
     {"add_special_tokens", kHonoured, ""},
-    {"best_of", kHonoured, "must equal n"},
-    {"suffix", kRefused, "this server has no fill-in-the-middle"},
+    {"best_of", kHonoured, "the most likely n of so many; not in streams"},
+    {"suffix", kHonoured, "where the model has tokens for it"},
     {"response_format", kHonoured, "{\"type\": \"text\"}"},
 });
 

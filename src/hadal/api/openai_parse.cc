@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "hadal/api/openai.h"
+#include "hadal/api/openai_messages.h"
 #include "hadal/base/limits.h"
 
 namespace hadal::api {
@@ -80,20 +81,42 @@ void parse_stream_options(Fields& fields, GenerationBase* request) {
   // and that is met anyway, as a whole answer always has its usage.
 }
 
-void parse_text_format(Fields& fields) {
+// True: the answer must be a JSON object. `json_object`: this endpoint can see to it.
+bool parse_response_format(Fields& fields, bool json_object) {
   const json::value* format = fields.find("response_format");
-  if (format == nullptr) return;
-  if (!format->is_object()) return fields.wrong("response_format", *format, "object");
+  if (format == nullptr) return false;
+  if (!format->is_object()) {
+    fields.wrong("response_format", *format, "object");
+    return false;
+  }
   const json::value* type = format->get_object().if_contains("type");
   if (type == nullptr || !type->is_string()) {
-    return fields.fault("response_format.type", "is missing, expected \"text\"");
+    fields.fault("response_format.type", "is missing, expected \"text\" or \"json_object\"");
+  } else if (type->get_string() == "json_object" && json_object) {
+    return true;
+  } else if (type->get_string() != "text") {
+    fields.fault({Code::kUnsupported,
+                  fmt::format("response_format: type '{}' is not supported here; remove it and ask "
+                              "for the form in a message",
+                              std::string_view(type->get_string()).substr(0, 32)),
+                  "response_format"});
   }
-  if (type->get_string() != "text") {
-    fields.fault(
-        {Code::kUnsupported,
-         "response_format: only type \"text\" is supported; remove it and ask for the form "
-         "in a message",
-         "response_format"});
+  return false;
+}
+
+// "flex" may wait, "priority" goes first; what `priority` says goes before it.
+void parse_service_tier(Fields& fields, GenerationBase* request) {
+  fields.text("service_tier", 32, &request->service_tier);
+  const std::string& tier = request->service_tier;
+  if (tier == "flex") {
+    request->priority = 10;
+  } else if (tier == "priority") {
+    request->priority = -10;
+  } else if (tier == "auto" || tier == "standard_only") {
+    request->service_tier = "default";
+  } else if (!tier.empty() && tier != "default") {
+    fields.fault("service_tier",
+                 fmt::format("found '{}', expected auto, default, flex or priority", tier));
   }
 }
 
@@ -103,139 +126,11 @@ void parse_base(Fields& fields, GenerationBase* request) {
   fields.integer("n", 1, limits::kChoicesMax, &request->choices);
   fields.boolean("stream", &request->stream);
   parse_stream_options(fields, request);
-  parse_text_format(fields);
+  parse_service_tier(fields, request);
   fields.integer("priority", std::numeric_limits<int32_t>::min(), kTokensMax, &request->priority);
   fields.text("user_id", kLabelBytesMax, &request->cache_scope);
   fields.text("cache_salt", kLabelBytesMax, &request->cache_scope);
   fields.boolean("skip_special_tokens", &request->skip_special_tokens);
-}
-
-// A message's content: a string, or parts of type text.
-void parse_content(Fields& message, const std::string& where, std::string* target) {
-  const json::value* content = message.find("content");
-  if (content == nullptr) return;
-  if (content->is_string()) {
-    target->assign(content->get_string().data(), content->get_string().size());
-    return;
-  }
-  if (!content->is_array()) return message.wrong("content", *content, "string or array of parts");
-  const json::array& parts = content->get_array();
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const std::string name = fmt::format("content[{}]", i);
-    if (!parts[i].is_object()) return message.wrong(name, parts[i], "object with type and text");
-    Fields part(parts[i].get_object(), where + name + ".");
-    std::string type = "text";
-    std::string text;
-    part.text("type", 64, &type);
-    if (type != "text" && type != "input_text") {
-      part.fault({Code::kUnsupported,
-                  fmt::format("{}: parts of type '{}' are not supported, only text",
-                              part.path("type"), type),
-                  part.path("type")});
-    }
-    part.require("text", "a string");
-    part.text("text", limits::kBodyBytesMax, &text);
-    if (auto status = part.status(); !status) return message.fault(status.error());
-    *target += text;
-  }
-}
-
-Parsed<Message> parse_message(const json::object& object, const std::string& where) {
-  static constexpr auto kMessage = std::to_array<FieldRule>({
-      {"role", FieldUse::kHonoured, ""},
-      {"content", FieldUse::kHonoured, ""},
-      {"reasoning_content", FieldUse::kHonoured, "kept or dropped by the model's template"},
-      {"reasoning", FieldUse::kHonoured, "as reasoning_content"},
-      {"name", FieldUse::kIgnored, "the models' templates have no place for it"},
-      {"refusal", FieldUse::kIgnored, "part of an earlier answer"},
-      {"annotations", FieldUse::kIgnored, "part of an earlier answer"},
-      {"audio", FieldUse::kRefused, "only text is supported"},
-      {"tool_calls", FieldUse::kRefused, "this server has no tool calls"},
-      {"tool_call_id", FieldUse::kRefused, "this server has no tool calls"},
-      {"function_call", FieldUse::kRefused, "this server has no tool calls"},
-      {"prefix", FieldUse::kRefused, "end with a user message"},
-  });
-  Fields fields(object, where);
-  Message message;
-  fields.require("role", "system, user or assistant");
-  fields.text("role", 64, &message.role);
-  if (message.role == "developer") message.role = "system";
-  if (message.role == "tool" || message.role == "function") {
-    fields.fault({Code::kUnsupported,
-                  fmt::format("{}: this server has no tool calls, so no role '{}'",
-                              fields.path("role"), message.role),
-                  fields.path("role")});
-  } else if (message.role != "system" && message.role != "user" && message.role != "assistant") {
-    fields.fault("role", fmt::format("found '{}', expected system, user or assistant",
-                                     message.role.substr(0, 32)));
-  }
-  fields.allow(kMessage);
-  if (message.role != "assistant") fields.require("content", "a string or an array of text parts");
-  parse_content(fields, where, &message.content);
-  fields.text("reasoning", limits::kBodyBytesMax, &message.reasoning);
-  fields.text("reasoning_content", limits::kBodyBytesMax, &message.reasoning);
-  HADAL_TRY_VOID(fields.status());
-  return message;
-}
-
-void parse_messages(Fields& fields, std::vector<Message>* target) {
-  const json::value* value = fields.find("messages");
-  if (value == nullptr) return;
-  const std::string expected = fmt::format("array of 1 to {} messages", limits::kMessagesMax);
-  if (!value->is_array() || value->get_array().empty() ||
-      value->get_array().size() > limits::kMessagesMax) {
-    return fields.wrong("messages", *value, expected);
-  }
-  const json::array& list = value->get_array();
-  for (size_t i = 0; i < list.size(); ++i) {
-    const std::string name = fmt::format("messages[{}]", i);
-    if (!list[i].is_object()) return fields.wrong(name, list[i], "object with role and content");
-    auto message = parse_message(list[i].get_object(), name + ".");
-    if (!message) return fields.fault(message.error());
-    target->push_back(std::move(*message));
-  }
-}
-
-// The ways in which clients ask for thinking or none, the more exact last.
-void parse_thinking(Fields& fields, std::optional<bool>* thinking) {
-  static constexpr std::array<std::string_view, 8> kEfforts = {"none", "minimal", "low", "medium",
-                                                               "high", "xhigh",   "max", "ultra"};
-  std::string effort;
-  fields.text("reasoning_effort", 32, &effort);
-  if (!effort.empty()) {
-    if (std::find(kEfforts.begin(), kEfforts.end(), effort) == kEfforts.end()) {
-      fields.fault("reasoning_effort",
-                   fmt::format("found '{}', expected none, minimal, low, medium, high, xhigh, max "
-                               "or ultra",
-                               effort));
-    }
-    *thinking = effort != "none";
-  }
-  if (const json::value* value = fields.find("chat_template_kwargs")) {
-    if (!value->is_object()) return fields.wrong("chat_template_kwargs", *value, "object");
-    static constexpr auto kArguments = std::to_array<FieldRule>({
-        {"thinking", FieldUse::kHonoured, ""},
-        {"enable_thinking", FieldUse::kHonoured, ""},
-    });
-    Fields inner(value->get_object(), "chat_template_kwargs.");
-    inner.allow(kArguments);
-    inner.boolean("enable_thinking", thinking);
-    inner.boolean("thinking", thinking);
-    if (auto status = inner.status(); !status) return fields.fault(status.error());
-  }
-  if (const json::value* value = fields.find("thinking")) {
-    if (!value->is_object()) return fields.wrong("thinking", *value, "object with a type");
-    std::string type;
-    Fields inner(value->get_object(), "thinking.");
-    inner.require("type", "\"enabled\" or \"disabled\"");
-    inner.text("type", 32, &type);
-    if (auto status = inner.status(); !status) return fields.fault(status.error());
-    if (type != "enabled" && type != "disabled") {
-      return fields.fault("thinking.type",
-                          fmt::format("found '{}', expected enabled or disabled", type));
-    }
-    *thinking = type == "enabled";
-  }
 }
 
 void check_only_text(Fields& fields) {
@@ -248,12 +143,34 @@ void check_only_text(Fields& fields) {
                     "modalities"});
     }
   }
-  if (const json::value* choice = fields.find("tool_choice")) {
-    if (!choice->is_string() ||
-        (choice->get_string() != "none" && choice->get_string() != "auto")) {
-      fields.fault({Code::kUnsupported, "tool_choice: this server has no tool calls; remove it",
-                    "tool_choice"});
-    }
+}
+
+// What a request that goes on with its last message says in vLLM's words.
+void parse_continue(Fields& fields, ChatRequest* request) {
+  bool goes_on = false;
+  fields.boolean("continue_final_message", &goes_on);
+  fields.boolean("add_generation_prompt", &request->add_generation_prompt);
+  if (!goes_on || !fields.ok()) return;
+  Message& last = request->messages.back();
+  if (last.role != "assistant" || !last.tool_calls.empty()) {
+    return fields.fault("continue_final_message", "the last message is not an assistant's text");
+  }
+  if (fields.has("add_generation_prompt") && request->add_generation_prompt) {
+    return fields.fault("add_generation_prompt", "is false where continue_final_message is true");
+  }
+  last.prefix = true;
+}
+
+// How the pieces of a chat request go together.
+void check_chat(Fields& fields, const ChatRequest& request) {
+  const bool must_call = request.tool_choice.kind == ToolChoice::Kind::kRequired ||
+                         request.tool_choice.kind == ToolChoice::Kind::kNamed;
+  const bool goes_on = !request.messages.empty() && request.messages.back().prefix;
+  if (must_call && goes_on) {
+    fields.fault("tool_choice", "a call cannot be forced where the last message is gone on with");
+  }
+  if (request.json_object && (must_call || goes_on)) {
+    fields.fault("response_format", "json_object goes with neither a forced call nor a prefix");
   }
 }
 
@@ -318,10 +235,20 @@ Parsed<ChatRequest> parse_chat(std::string_view body) {
   } else if (top > 0) {
     fields.fault("top_logprobs", "needs \"logprobs\": true");
   }
-  parse_thinking(fields, &request.thinking);
+  request.candidates = request.choices;
+  ThinkingWish wish;
+  parse_thinking(fields, &wish);
+  request.thinking = wish.thinking;
+  request.effort = std::move(wish.effort);
+  request.thinking_budget = wish.budget;
   check_only_text(fields);
   fields.boolean("include_reasoning", &request.include_reasoning);
-  fields.boolean("add_generation_prompt", &request.add_generation_prompt);
+  parse_tools(fields, &request.tools);
+  parse_tool_choice(fields, request.tools, &request.tool_choice);
+  fields.boolean("parallel_tool_calls", &request.parallel_tool_calls);
+  request.json_object = parse_response_format(fields, true);
+  parse_continue(fields, &request);
+  check_chat(fields, request);
   HADAL_TRY_VOID(fields.status());
   return request;
 }
@@ -338,15 +265,28 @@ Parsed<CompletionRequest> parse_completion(std::string_view body) {
   // 0 with echo only scores the prompt.
   fields.integer("max_tokens", request.echo ? 0 : 1, kTokensMax, &request.sampling.max_tokens);
   fields.integer("logprobs", 0, limits::kTopLogprobsMax, &request.logprobs);
-  int32_t best_of = request.choices;
-  fields.integer("best_of", 1, limits::kChoicesMax, &best_of);
-  if (best_of != request.choices) {
-    fields.fault(
-        {Code::kUnsupported, "best_of: must equal n, as answers are not ranked here", "best_of"});
+  parse_response_format(fields, false);
+  request.candidates = request.choices;
+  fields.integer("best_of", 1, limits::kChoicesMax, &request.candidates);
+  if (request.candidates < request.choices) {
+    fields.fault("best_of", fmt::format("found {}, expected n or more, which is {}",
+                                        request.candidates, request.choices));
   }
-  if (request.prompts.size() * static_cast<size_t>(request.choices) > limits::kPromptsMax) {
+  if (request.candidates > request.choices && request.stream) {
+    fields.fault("best_of", "a stream cannot be ranked; ask without stream, or for n");
+  }
+  if (request.prompts.size() * static_cast<size_t>(request.candidates) > limits::kPromptsMax) {
     fields.fault("n", fmt::format("{} prompts with {} choices each are more than {} answers",
-                                  request.prompts.size(), request.choices, limits::kPromptsMax));
+                                  request.prompts.size(), request.candidates, limits::kPromptsMax));
+  }
+  if (fields.has("suffix")) {
+    fields.text("suffix", limits::kBodyBytesMax, &request.suffix.emplace());
+    if (request.echo) fields.fault("echo", "does not go with suffix");
+    for (const Prompt& prompt : request.prompts) {
+      if (!std::holds_alternative<std::string>(prompt)) {
+        fields.fault("suffix", "needs a prompt of text, not token ids");
+      }
+    }
   }
   HADAL_TRY_VOID(fields.status());
   return request;
@@ -363,7 +303,7 @@ Parsed<TokenizeRequest> parse_tokenize(std::string_view body) {
       {"chat_template_kwargs", FieldUse::kHonoured, ""},
       {"thinking", FieldUse::kHonoured, ""},
       {"reasoning_effort", FieldUse::kHonoured, ""},
-      {"tools", FieldUse::kRefused, "this server has no tool calls"},
+      {"tools", FieldUse::kHonoured, ""},
       {"chat_template", FieldUse::kRefused, "the model's own template is used"},
       {"continue_final_message", FieldUse::kRefused, "end with a user message"},
   });
@@ -379,7 +319,10 @@ Parsed<TokenizeRequest> parse_tokenize(std::string_view body) {
     fields.text("prompt", limits::kBodyBytesMax, &request.prompt.emplace());
   }
   parse_messages(fields, &request.messages);
-  parse_thinking(fields, &request.thinking);
+  parse_tools(fields, &request.tools);
+  ThinkingWish wish;
+  parse_thinking(fields, &wish);
+  request.thinking = wish.thinking;
   fields.boolean("add_special_tokens", &request.add_special_tokens);
   fields.boolean("add_generation_prompt", &request.add_generation_prompt);
   fields.boolean("return_token_strs", &request.return_token_strings);

@@ -170,9 +170,14 @@ TEST(Chat, SaysWhatToChange) {
       {R"("model": 5)", "model: found 5, expected string", "model"},
       {R"("max_token": 5)", "did you mean 'max_tokens'?", "max_token"},
       {R"("quux_frobnicate": 5)", "unknown field 'quux_frobnicate'; remove it", "quux_frobnicate"},
-      {R"("tools": [1])", "'tools' is not supported", "tools"},
-      {R"("tool_choice": "required")", "tool_choice", "tool_choice"},
-      {R"("response_format": {"type": "json_schema"})", "only type \"text\"", "response_format"},
+      {R"("tools": [1])", "tools[0]: found 1", "tools[0]"},
+      {R"("functions": [1])", "use tools", "functions"},
+      {R"("tool_choice": "required")", "without tools", "tool_choice"},
+      {R"("response_format": {"type": "json_schema"})", "'json_schema' is not", "response_format"},
+      {R"("service_tier": "gold")", "found 'gold'", "service_tier"},
+      {R"("thinking_token_budget": -1)", "thinking_token_budget", "thinking_token_budget"},
+      {R"("reasoning_effort": "some")", "found 'some'", "reasoning_effort"},
+      {R"("continue_final_message": true)", "not an assistant's", "continue_final_message"},
       {R"("response_format": {})", "response_format.type: is missing", "response_format.type"},
       {R"("modalities": ["text", "audio"])", "'audio' is not supported", "modalities"},
       {R"("store": true)", "'store' is not supported", "store"},
@@ -192,7 +197,7 @@ TEST(Chat, SaysWhichMessageIsWrong) {
   EXPECT_THAT(message("5"), HasSubstr("messages[1]: found 5"));
   EXPECT_THAT(message("{}"), HasSubstr("messages[1].role: is missing"));
   EXPECT_THAT(message(R"({"role": "cat", "content": "x"})"), HasSubstr("found 'cat'"));
-  EXPECT_THAT(message(R"({"role": "tool", "content": "x"})"), HasSubstr("no tool calls"));
+  EXPECT_THAT(message(R"({"role": "function", "content": "x"})"), HasSubstr("use 'tool'"));
   EXPECT_THAT(message(R"({"role": "user", "content": 5})"),
               HasSubstr("messages[1].content: found 5"));
   EXPECT_THAT(message(R"({"role": "user", "content": [{"type": "image_url"}]})"),
@@ -270,8 +275,11 @@ TEST(Completion, SaysWhatToChange) {
       {R"({"prompt": "a", "max_tokens": 0})", "max_tokens: found 0", ""},
       {R"({"prompt": "a", "logprobs": true})", "logprobs: found true", ""},
       {R"({"prompt": "a", "logprobs": -1})", "logprobs", ""},
-      {R"({"prompt": "a", "best_of": 2})", "best_of", ""},
-      {R"({"prompt": "a", "suffix": "b"})", "'suffix' is not supported", ""},
+      {R"({"prompt": "a", "best_of": 1, "n": 2})", "best_of: found 1", ""},
+      {R"({"prompt": "a", "best_of": 2, "stream": true})", "cannot be ranked", ""},
+      {R"({"prompt": [1], "suffix": "b"})", "suffix: needs a prompt of text", ""},
+      {R"({"prompt": "a", "suffix": "b", "echo": true})", "echo: does not go with suffix", ""},
+      {R"({"prompt": "a", "response_format": {"type": "json_object"}})", "not supported here", ""},
       {R"({"prompt": "a", "messages": []})", "unknown field 'messages'", ""},
   };
   for (const Refusal& c : cases) {

@@ -2,6 +2,7 @@
 // bounds.
 #include <cmath>
 
+#include "hadal/api/anthropic.h"
 #include "hadal/api/openai.h"
 #include "hadal/api/utf8.h"
 #include "hadal/base/check.h"
@@ -52,6 +53,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     HADAL_CHECK(!completion->prompts.empty());
   } else {
     check_refusal(completion.error());
+  }
+  const auto messages = api::parse_messages_request(body, false);
+  if (messages) {
+    check_request(*messages);
+    HADAL_CHECK(!messages->messages.empty());
+  } else {
+    check_refusal(messages.error());
   }
   const auto tokenize = api::parse_tokenize(body);
   if (!tokenize) check_refusal(tokenize.error());

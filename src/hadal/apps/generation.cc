@@ -11,8 +11,6 @@
 namespace hadal::apps {
 namespace {
 
-constexpr std::string_view kKeepAlive = ": keep-alive\n\n";
-
 std::vector<net::Header> json_headers() { return {{"Content-Type", "application/json"}}; }
 
 api::ApiError context_error(bool chat, size_t prompt, int32_t context) {
@@ -26,28 +24,28 @@ api::ApiError context_error(bool chat, size_t prompt, int32_t context) {
 }  // namespace
 
 Generation::Generation(std::shared_ptr<const ServedModel> model, HttpMetrics& metrics,
-                       api::AnswerInfo info, api::GenerationBase request, GenerationPlan plan,
+                       std::string id, api::GenerationBase request, GenerationPlan plan,
                        net::ResponseWriter writer)
     : served_(std::move(model)),
       model_(*served_),
       metrics_(metrics),
-      info_(std::move(info)),
+      id_(std::move(id)),
       request_(std::move(request)),
       plan_(std::move(plan)),
       scoring_(request_.sampling.max_tokens == 0),
       writer_(std::move(writer)) {
-  const size_t count = plan_.prompts.size() * static_cast<size_t>(request_.choices);
-  const bool split = plan_.chat && model_.reasons;
+  const size_t count = plan_.prompts.size() * candidates();
   choices_.reserve(count);
   for (size_t i = 0; i < count; ++i) {
-    choices_.push_back({{}, ReasoningSplitter(split, split && plan_.opens_thinking), {}});
-    api::AnswerChoice& answer = choices_.back().answer;
+    Choice& choice = choices_.emplace_back(Choice{{}, AnswerParser(plan_.format)});
+    api::AnswerChoice& answer = choice.answer;
     answer.index = static_cast<int32_t>(i);
     answer.has_logprobs = request_.logprobs >= 0;
-    answer.has_reasoning = plan_.chat && plan_.opens_thinking && plan_.include_reasoning;
+    answer.has_reasoning =
+        plan_.format.reasons && plan_.format.inside_reasoning && plan_.include_reasoning;
+    take_events(&choice, choice.parser.push(plan_.primed));
     if (plan_.echo) {
-      const auto& prompt = plan_.prompts[i / static_cast<size_t>(request_.choices)];
-      answer.content = api::valid_utf8(model_.tokenizer->decode(prompt));
+      answer.content = api::valid_utf8(model_.tokenizer->decode(plan_.prompts[i / candidates()]));
     }
   }
   unfinished_ = count;
@@ -56,9 +54,9 @@ Generation::Generation(std::shared_ptr<const ServedModel> model, HttpMetrics& me
 GenerationRequest Generation::engine_request(size_t choice) const {
   const api::Sampling& wanted = request_.sampling;
   const SamplingDefaults& defaults = model_.defaults;
-  const size_t nth = choice % static_cast<size_t>(request_.choices);
+  const size_t nth = choice % candidates();
   GenerationRequest request;
-  request.prompt = plan_.prompts[choice / static_cast<size_t>(request_.choices)];
+  request.prompt = plan_.prompts[choice / candidates()];
   SamplingParams& sampling = request.sampling;
   sampling.temperature = static_cast<float>(wanted.temperature.value_or(defaults.temperature));
   sampling.top_k = static_cast<int32_t>(wanted.top_k.value_or(defaults.top_k));
@@ -81,10 +79,12 @@ GenerationRequest Generation::engine_request(size_t choice) const {
         std::clamp<int64_t>(*wanted.max_tokens, 1, std::max<int64_t>(room, 1)));
   }
   request.priority = request_.priority;
-  request.logprobs = request_.logprobs;
+  request.logprobs = ranks() ? std::max(request_.logprobs, 0) : request_.logprobs;
   if (plan_.echo) request.prompt_logprobs = request_.logprobs;
   request.cache_scope = request_.cache_scope;
   request.show_special = !request_.skip_special_tokens;
+  request.shown_tokens = plan_.shown_tokens;
+  request.steering = plan_.steering;
   return request;
 }
 
@@ -150,17 +150,19 @@ void Generation::begin() {
                            {{"Content-Type", "text/event-stream; charset=utf-8"},
                             {"Cache-Control", "no-cache"},
                             {"X-Accel-Buffering", "no"}},
-                           {std::string(kKeepAlive), plan_.heartbeat});
-      for (Choice& choice : choices_) {
-        if (!plan_.chat) break;
-        api::AnswerChoice opening;
+                           {plan_.form->keep_alive(), plan_.heartbeat});
+      std::vector<api::AnswerChoice> openings;
+      for (const Choice& choice : choices_) {
+        api::AnswerChoice& opening = openings.emplace_back();
         opening.index = choice.answer.index;
         opening.has_reasoning = choice.answer.has_reasoning;
-        send_data(api::chat_chunk(info_, opening, true, request_.include_usage));
       }
+      writer_.write(plan_.form->stream_begin(openings));
     }
     for (const Kept& kept : std::exchange(kept_, {})) {
-      if (!over_) ids = apply(kept.choice, kept.event);
+      if (over_) break;
+      const auto more = apply(kept.choice, kept.event);
+      ids.insert(ids.end(), more.begin(), more.end());
     }
   }
   cancel(ids);
@@ -182,6 +184,7 @@ void Generation::on_event(size_t choice, const GenerationEvent& event) {
 
 std::vector<RequestId> Generation::apply(size_t index, const GenerationEvent& event) {
   Choice& choice = choices_[index];
+  if (choice.finished) return {};  // it ended by what it said, and what was on its way comes late
   if (event.finished && event.reason == FinishReason::kError) return break_off(event.error);
   if (event.finished && event.reason == FinishReason::kCancelled) {
     return break_off({Code::kUnavailable, "the server is stopping and ended this request"});
@@ -189,34 +192,99 @@ std::vector<RequestId> Generation::apply(size_t index, const GenerationEvent& ev
   choice.usage = event.usage;
   if (!event.prompt_logprobs.empty()) add_scores(&choice, event.prompt_logprobs);
   if (!scoring_) take_text(&choice, event);
-  if (event.finished) {
+  std::vector<RequestId> ids;
+  if (choice.ended && !event.finished) ids.push_back(ids_[index]);
+  if (choice.ended || event.finished) {
+    if (plan_.json_object && event.finished && event.reason == FinishReason::kStop &&
+        !is_json_object(choice.json_text)) {
+      return break_off({Code::kInternal,
+                        "the model's answer is not a JSON object; ask again, or describe the form "
+                        "in a message",
+                        "response_format", "json_validate_failed"});
+    }
     choice.finished = true;
     --unfinished_;
-    const bool stopped = event.reason == FinishReason::kStop && !scoring_;
-    choice.answer.finish_reason = stopped ? "stop" : "length";
+    choice.answer.finish_reason = finish_reason(choice, event);
     choice.answer.stop_reason = event.stop_match;
   }
   if (request_.stream) send_delta(&choice);
   if (unfinished_ == 0) complete();
-  return {};
+  return ids;
+}
+
+std::string Generation::finish_reason(const Choice& choice, const GenerationEvent& event) const {
+  const bool stopped = choice.ended || (event.reason == FinishReason::kStop && !scoring_);
+  if (!stopped) return "length";
+  return choice.calls > 0 ? "tool_calls" : "stop";
 }
 
 void Generation::take_text(Choice* choice, const GenerationEvent& event) {
-  if (choice->splitter.inside()) {
+  if (choice->parser.inside_reasoning()) {
     choice->reasoning_tokens += static_cast<int64_t>(event.tokens.size());
   }
-  ReasoningDelta delta = choice->splitter.push(event.text);
+  take_events(choice, choice->parser.push(event.text));
   if (event.finished) {
-    ReasoningDelta rest = choice->splitter.finish();
-    delta.reasoning += rest.reasoning;
-    delta.content += rest.content;
+    take_events(choice, choice->parser.finish(event.reason != FinishReason::kStop));
   }
-  choice->answer.content += delta.content;
-  if (plan_.include_reasoning) {
-    choice->answer.reasoning += delta.reasoning;
-    choice->answer.has_reasoning |= !delta.reasoning.empty();
+  if (ranks()) {
+    for (const TokenLogprob& entry : event.logprobs) choice->score += entry.logprob;
   }
   if (request_.logprobs >= 0) add_scores(choice, event.logprobs);
+}
+
+void Generation::take_events(Choice* choice, std::vector<AnswerEvent> events) {
+  for (AnswerEvent& event : events) {
+    if (choice->ended) return;
+    switch (event.kind) {
+      case AnswerEvent::Kind::kReasoning:
+        if (!plan_.include_reasoning) break;
+        choice->answer.reasoning += event.text;
+        choice->answer.has_reasoning = true;
+        break;
+      case AnswerEvent::Kind::kContent:
+        // Text behind the only call that is wanted is not.
+        choice->ended = plan_.one_call && choice->calls > 0 && choice->parser.calls_ended() > 0;
+        if (!choice->ended) take_content(choice, event.text);
+        break;
+      case AnswerEvent::Kind::kCallBegin:
+      case AnswerEvent::Kind::kArguments:
+        take_call(choice, event);
+        break;
+    }
+  }
+  choice->ended |= plan_.one_call && choice->parser.calls_ended() > 0;
+}
+
+void Generation::take_content(Choice* choice, std::string_view text) {
+  if (plan_.json_object) {
+    for (size_t i = 0; i < text.size() && !choice->ended; ++i) {
+      if (choice->json.push(text[i]) == JsonEnd::Step::kMore) continue;
+      text = text.substr(0, i + 1);
+      // One that has ended but is none is answered with an error at the end, as any other.
+      choice->ended = is_json_object(choice->json_text + std::string(text));
+      if (!choice->ended) break;
+    }
+    choice->json_text += text;
+  }
+  choice->answer.content += text;
+}
+
+void Generation::take_call(Choice* choice, const AnswerEvent& event) {
+  std::vector<api::AnswerCall>& calls = choice->answer.calls;
+  if (event.kind == AnswerEvent::Kind::kCallBegin) {
+    if (plan_.one_call && choice->calls > 0) {
+      choice->ended = true;
+      return;
+    }
+    ++choice->calls;
+    const std::string_view tail = std::string_view(id_).substr(id_.find_first_of("-_") + 1);
+    calls.push_back({event.call,
+                     fmt::format("call_{}_{}_{}", tail, choice->answer.index, event.call),
+                     event.text, ""});
+    return;
+  }
+  if (calls.empty() || calls.back().index != event.call) calls.push_back({event.call, "", "", ""});
+  calls.back().arguments += event.text;
 }
 
 void Generation::add_scores(Choice* choice, const std::vector<TokenLogprob>& scores) {
@@ -238,10 +306,12 @@ void Generation::send_delta(Choice* choice) {
   api::AnswerChoice& answer = choice->answer;
   const std::string finish = std::exchange(answer.finish_reason, {});
   const std::string stop = std::exchange(answer.stop_reason, {});
-  if (!answer.content.empty() || !answer.reasoning.empty() || !answer.logprobs.empty()) {
+  if (!answer.content.empty() || !answer.reasoning.empty() || !answer.calls.empty() ||
+      !answer.logprobs.empty()) {
     send_chunk(choice);
     answer.content.clear();
     answer.reasoning.clear();
+    answer.calls.clear();
     answer.logprobs.clear();
     answer.text_offset = choice->characters;
   }
@@ -252,39 +322,48 @@ void Generation::send_delta(Choice* choice) {
   send_chunk(choice);
 }
 
-void Generation::send_chunk(Choice* choice) {
-  send_data(plan_.chat ? api::chat_chunk(info_, choice->answer, false, request_.include_usage)
-                       : api::completion_chunk(info_, choice->answer, request_.include_usage));
-}
-
 // A false return needs no reaction: the connection is being closed and client_gone() comes.
-void Generation::send_data(std::string_view json) {
-  writer_.write(fmt::format("data: {}\n\n", json));
+void Generation::send_chunk(Choice* choice) {
+  writer_.write(plan_.form->stream_delta(choice->answer));
 }
 
 void Generation::complete() {
   over_ = true;
   if (request_.stream) {
-    if (request_.include_usage) {
-      send_data(api::usage_chunk(info_, plan_.chat, total_usage()));
-    }
-    send_data("[DONE]");
+    writer_.write(plan_.form->stream_end(total_usage()));
     writer_.finish();
     return;
   }
-  std::vector<api::AnswerChoice> answers;
-  for (Choice& choice : choices_) answers.push_back(std::move(choice.answer));
   metrics_.answered(plan_.route, 200);
-  writer_.respond(200, json_headers(),
-                  plan_.chat ? api::chat_answer(info_, answers, total_usage())
-                             : api::completion_answer(info_, answers, total_usage()));
+  writer_.respond(200, json_headers(), plan_.form->whole(best_answers(), total_usage()));
+}
+
+// Of each prompt's candidates the most likely by the mean of their tokens, best first.
+std::vector<api::AnswerChoice> Generation::best_answers() {
+  std::vector<api::AnswerChoice> answers;
+  const auto mean = [](const Choice& choice) {
+    return choice.score / std::max(choice.usage.completion_tokens, 1);
+  };
+  for (size_t first = 0; first < choices_.size(); first += candidates()) {
+    std::vector<Choice*> order;
+    for (size_t i = 0; i < candidates(); ++i) order.push_back(&choices_[first + i]);
+    if (ranks()) {
+      std::stable_sort(order.begin(), order.end(),
+                       [&](const Choice* a, const Choice* b) { return mean(*a) > mean(*b); });
+    }
+    for (size_t i = 0; i < static_cast<size_t>(request_.choices); ++i) {
+      answers.push_back(std::move(order[i]->answer));
+      answers.back().index = static_cast<int32_t>(answers.size()) - 1;
+    }
+  }
+  return answers;
 }
 
 api::AnswerUsage Generation::total_usage() const {
   api::AnswerUsage total;
   for (size_t i = 0; i < choices_.size(); ++i) {
     const Choice& choice = choices_[i];
-    if (i % static_cast<size_t>(request_.choices) == 0) {  // a prompt counts once
+    if (i % candidates() == 0) {  // a prompt counts once
       total.prompt_tokens += choice.usage.prompt_tokens;
       total.cached_tokens += choice.usage.cached_tokens;
     }
@@ -297,14 +376,14 @@ api::AnswerUsage Generation::total_usage() const {
 std::vector<RequestId> Generation::break_off(const api::ApiError& error) {
   over_ = true;
   if (begun_ && request_.stream) {
-    send_data(api::error_json(error));
+    writer_.write(plan_.form->stream_error(error));
     writer_.finish();
   } else {
     const int status = api::http_status(error.code);
     auto headers = json_headers();
     if (status == 429 || status == 503) headers.push_back({"Retry-After", "1"});
     metrics_.answered(plan_.route, status);
-    writer_.respond(status, std::move(headers), api::error_json(error));
+    writer_.respond(status, std::move(headers), plan_.form->error(error));
   }
   return std::exchange(ids_, {});
 }

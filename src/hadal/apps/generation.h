@@ -17,7 +17,8 @@
 #include "hadal/apps/served_model.h"
 #include "hadal/net/exchange.h"
 #include "hadal/obs/http_metrics.h"
-#include "hadal/text/reasoning.h"
+#include "hadal/text/json_scan.h"
+#include "hadal/text/parse_answer.h"
 
 namespace hadal::apps {
 
@@ -25,16 +26,23 @@ struct GenerationPlan {
   bool chat = false;
   std::string_view route;  // for metrics
   std::vector<std::vector<TokenId>> prompts;
-  bool opens_thinking = false;  // the prompt ends inside <think>
+  AnswerFormat format = {};  // of a chat's answer
+  std::string primed = {};   // what the prompt already holds of the answer
+  Steering steering = {};
+  std::vector<TokenId> shown_tokens = {};
   bool include_reasoning = true;
+  bool one_call = false;     // the answer ends with its first tool call
+  bool json_object = false;  // the content is one JSON object, and ends with it
   bool echo = false;
   std::chrono::milliseconds heartbeat{5'000};
+  std::unique_ptr<api::AnswerForm> form;
 };
 
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
   // `metrics` must outlive the last event.
-  Generation(std::shared_ptr<const ServedModel> model, HttpMetrics& metrics, api::AnswerInfo info,
+  // `id`: of the answer; its tool calls' ids begin with it.
+  Generation(std::shared_ptr<const ServedModel> model, HttpMetrics& metrics, std::string id,
              api::GenerationBase request, GenerationPlan plan, net::ResponseWriter writer);
 
   // Submits everything. On an error nothing runs, and the error has been answered.
@@ -43,10 +51,15 @@ class Generation : public std::enable_shared_from_this<Generation> {
  private:
   struct Choice {
     api::AnswerChoice answer;  // all so far; of a stream only what the next chunk needs
-    ReasoningSplitter splitter;
-    Usage usage;
+    AnswerParser parser;
+    Usage usage = {};
     int64_t reasoning_tokens = 0;
     size_t characters = 0;  // of the tokens' text so far
+    double score = 0;       // sum of the tokens' log-probabilities, where answers are ranked
+    int32_t calls = 0;
+    JsonEnd json = {};
+    std::string json_text = {};
+    bool ended = false;  // by what it says: the rest is not wanted
     bool finished = false;
   };
   struct Kept {
@@ -67,17 +80,23 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::vector<RequestId> apply(size_t choice, const GenerationEvent& event);
   std::vector<RequestId> break_off(const api::ApiError& error);
   void take_text(Choice* choice, const GenerationEvent& event);
+  void take_events(Choice* choice, std::vector<AnswerEvent> events);
+  void take_content(Choice* choice, std::string_view text);
+  void take_call(Choice* choice, const AnswerEvent& event);
+  std::string finish_reason(const Choice& choice, const GenerationEvent& event) const;
+  std::vector<api::AnswerChoice> best_answers();
+  size_t candidates() const { return static_cast<size_t>(request_.candidates); }
+  bool ranks() const { return request_.candidates > request_.choices; }
   void add_scores(Choice* choice, const std::vector<TokenLogprob>& scores);
   void send_delta(Choice* choice);
   void send_chunk(Choice* choice);
-  void send_data(std::string_view json);
   void complete();
   api::AnswerUsage total_usage() const;
 
   const std::shared_ptr<const ServedModel> served_;
   const ServedModel& model_;
   HttpMetrics& metrics_;
-  const api::AnswerInfo info_;
+  const std::string id_;
   const api::GenerationBase request_;
   GenerationPlan plan_;
   bool scoring_ = false;  // max_tokens 0: the engine's one token is not part of the answer

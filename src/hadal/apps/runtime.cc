@@ -118,6 +118,28 @@ std::string default_pack_cache() {
   return "";
 }
 
+// How the model is talked to: the form of its conversations, of its tool calls, of its thinking.
+void take_chat(const Tokenizer& tokenizer, const LogSink& log, ServedModel* served) {
+  auto chat = ChatFormat::detect(tokenizer);
+  if (chat && chat->form() == ChatForm::kNone) {
+    log_to(
+        log, LogLevel::kWarning,
+        "the model names no chat template: conversations are written as \"User: ... Assistant:\"");
+    chat = ChatFormat::plain(tokenizer);
+  }
+  if (chat) {
+    served->chat = std::move(*chat);
+  } else {
+    log_to(log, LogLevel::kWarning, "chat is off: " + chat.error().what);
+  }
+  std::string_view source = tokenizer.data().chat_template;
+  // DeepSeek V4's files have none; its own is known by the vocabulary.
+  if (source.empty() && tokenizer.find("｜DSML｜")) source = "｜DSML｜";
+  served->own_calls = served->chat && served->chat->renders_calls() && reads_calls(source);
+  if (served->own_calls) served->tools = tool_form(source);
+  served->reasons = tokenizer.find("<think>").has_value();
+}
+
 }  // namespace
 
 PackCacheOptions pack_cache_options(const RuntimeOptions& options) {
@@ -174,19 +196,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   if (served.names.empty()) served.names.push_back(served.root);
   served.created = clock.unix_seconds();
   served.tokenizer = &*parts->tokenizer;
-  auto chat = ChatFormat::detect(*parts->tokenizer);
-  if (chat && chat->form() == ChatForm::kNone) {
-    log_to(
-        log, LogLevel::kWarning,
-        "the model names no chat template: conversations are written as \"User: ... Assistant:\"");
-    chat = ChatFormat::plain(*parts->tokenizer);
-  }
-  if (chat) {
-    served.chat = std::move(*chat);
-  } else {
-    log_to(log, LogLevel::kWarning, "chat is off: " + chat.error().what);
-  }
-  served.reasons = parts->tokenizer->find("<think>").has_value();
+  take_chat(*parts->tokenizer, log, &served);
   HADAL_TRY(served.defaults, sampling_defaults(options, files));
 
   HADAL_TRY(const ModelConfig described, model_config(files));

@@ -8,6 +8,7 @@
 
 #include "hadal/engine/engine.h"
 #include "hadal/text/chat.h"
+#include "hadal/text/chat_tools.h"
 #include "hadal/text/tokenizer.h"
 
 namespace hadal::apps {
@@ -29,7 +30,9 @@ struct ServedModel {
   std::string fingerprint;
   int64_t created = 0;
   const Tokenizer* tokenizer = nullptr;
-  std::optional<ChatFormat> chat;  // empty: plain completion only
+  std::optional<ChatFormat> chat;      // empty: plain completion only
+  ToolForm tools = ToolForm::kHermes;  // how it writes calls
+  bool own_calls = false;              // ... and its template too; else they are put into words
   Engine* engine = nullptr;
   SamplingDefaults defaults;
   bool reasons = false;  // <think> in an answer is a marker, not text

@@ -7,8 +7,10 @@
 #include <random>
 #include <utility>
 
+#include "hadal/api/anthropic.h"
 #include "hadal/api/openai_answer.h"
 #include "hadal/apps/generation.h"
+#include "hadal/apps/prompt.h"
 
 namespace hadal::apps {
 namespace {
@@ -28,15 +30,6 @@ uint64_t random_salt() {
   return (static_cast<uint64_t>(device()) << 32) | device();
 }
 
-std::vector<ChatMessage> text_messages(const std::vector<api::Message>& messages) {
-  std::vector<ChatMessage> result;
-  result.reserve(messages.size());
-  for (const api::Message& message : messages) {
-    result.push_back({message.role, message.content, message.reasoning});
-  }
-  return result;
-}
-
 api::Parsed<std::string> known_name(const ServedModel& model, const std::string& asked) {
   if (asked.empty()) return model.names.front();
   if (model.is_named(asked)) return asked;
@@ -44,17 +37,6 @@ api::Parsed<std::string> known_name(const ServedModel& model, const std::string&
                             fmt::format("the model '{}' is not served here; served: {}",
                                         asked.substr(0, 128), fmt::join(model.names, ", ")),
                             "model", "model_not_found"));
-}
-
-api::Parsed<std::vector<TokenId>> chat_tokens(const ServedModel& model,
-                                              const std::vector<api::Message>& messages,
-                                              const ChatOptions& options) {
-  if (!model.chat || model.chat->form() == ChatForm::kNone) {
-    return fail(api::ApiError(Code::kUnsupported,
-                              "this model has no chat template; use /v1/completions", "messages"));
-  }
-  HADAL_TRY(auto tokens, model.chat->encode(*model.tokenizer, text_messages(messages), options));
-  return tokens;
 }
 
 // Ids must name tokens of this vocabulary before anything looks them up.
@@ -93,6 +75,19 @@ const std::vector<Service::Route>& Service::routes() {
       {"GET", "/v1/models/", &Service::model_card, false, true},
       {"POST", "/v1/chat/completions", &Service::chat, false, true, true},
       {"POST", "/v1/completions", &Service::completion, false, true, true},
+      {"POST", "/v1/messages", &Service::messages, false, true, true},
+      {"POST", "/v1/messages/count_tokens", &Service::count_tokens, false, true},
+      // Where DeepSeek's cloud has them, its beta and its Anthropic base among them.
+      {"GET", "/models", &Service::models, false, true},
+      {"GET", "/user/balance", &Service::balance},
+      {"POST", "/chat/completions", &Service::chat, false, true, true},
+      {"POST", "/completions", &Service::completion, false, true, true},
+      {"POST", "/beta/chat/completions", &Service::chat, false, true, true},
+      {"POST", "/beta/completions", &Service::completion, false, true, true},
+      {"POST", "/beta/v1/chat/completions", &Service::chat, false, true, true},
+      {"POST", "/beta/v1/completions", &Service::completion, false, true, true},
+      {"POST", "/anthropic/v1/messages", &Service::messages, false, true, true},
+      {"POST", "/anthropic/v1/messages/count_tokens", &Service::count_tokens, false, true},
       {"POST", "/tokenize", &Service::tokenize, false, true, true},
       {"POST", "/detokenize", &Service::detokenize, false, true, true},
   };
@@ -130,7 +125,8 @@ bool Service::authorized(const net::HttpRequest& request) const {
                       std::equal(kBearer.begin(), kBearer.end(), given.begin(), [](char a, char b) {
                         return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b);
                       });
-  given = bearer ? given.substr(kBearer.size()) : std::string_view();
+  // Anthropic's clients have a header of their own.
+  given = bearer ? given.substr(kBearer.size()) : request.header("x-api-key");
   bool known = false;
   for (const std::string& key : options_.api_keys) known |= equal_in_constant_time(given, key);
   return known;
@@ -192,7 +188,9 @@ void Service::refuse(Call& call, const api::ApiError& error) {
   std::vector<net::Header> more;
   if (status == 429 || status == 503) more.push_back({"Retry-After", draining_ ? "5" : "1"});
   if (status == 401) more.push_back({"WWW-Authenticate", "Bearer"});
-  reply(call, status, "application/json", api::error_json(error), std::move(more));
+  const bool messages = call.route.find("/messages") != std::string_view::npos;
+  reply(call, status, "application/json",
+        messages ? api::messages_error(error) : api::error_json(error), std::move(more));
 }
 
 void Service::home(Call& call) {
@@ -200,7 +198,8 @@ void Service::home(Call& call) {
   if (call.model != nullptr) name = call.model->names.front();
   reply(call, 200, "text/plain; charset=utf-8",
         fmt::format("Hadal {}\nmodel: {}\n\n"
-                    "POST /v1/chat/completions  POST /v1/completions  GET /v1/models\n"
+                    "POST /v1/chat/completions  POST /v1/completions  POST /v1/messages\n"
+                    "GET /v1/models  GET /user/balance\n"
                     "POST /tokenize  POST /detokenize  GET /health  GET /metrics  GET /version\n",
                     options_.version, name));
 }
@@ -257,51 +256,99 @@ api::AnswerInfo Service::answer_info(const Call& call, const std::string& name,
 void Service::chat(Call& call) {
   auto request = api::parse_chat(call.request.body);
   if (!request) return refuse(call, request.error());
-  const ServedModel& model = *call.model;
-  auto name = known_name(model, request->model);
+  auto name = known_name(*call.model, request->model);
   if (!name) return refuse(call, name.error());
-  ChatOptions options;
-  options.add_generation_prompt = request->add_generation_prompt;
-  options.thinking = request->thinking.value_or(true);
-  auto tokens = chat_tokens(model, request->messages, options);
-  if (!tokens) return refuse(call, tokens.error());
+  api::AnswerInfo info = answer_info(call, *name, "chatcmpl");
+  info.service_tier = request->service_tier;
+  start_chat(call, std::move(*request), std::move(info), false);
+}
 
+void Service::messages(Call& call) {
+  auto request = api::parse_messages_request(call.request.body, false);
+  if (!request) return refuse(call, request.error());
+  auto name = known_name(*call.model, request->model);
+  if (!name) return refuse(call, name.error());
+  api::AnswerInfo info = answer_info(call, *name, "msg");
+  std::replace(info.id.begin(), info.id.end(), '-', '_');
+  start_chat(call, std::move(*request), std::move(info), true);
+}
+
+void Service::count_tokens(Call& call) {
+  auto request = api::parse_messages_request(call.request.body, true);
+  if (!request) return refuse(call, request.error());
+  auto name = known_name(*call.model, request->model);
+  if (!name) return refuse(call, name.error());
+  auto prompt = chat_prompt(*call.model, *request, clock_.unix_seconds());
+  if (!prompt) return refuse(call, prompt.error());
+  reply_json(call, api::count_answer(static_cast<int64_t>(prompt->tokens.size())));
+}
+
+// Nothing is paid for here, so there is always enough.
+void Service::balance(Call& call) {
+  reply_json(call, R"({"is_available":true,"balance_infos":[]})");
+}
+
+void Service::start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info,
+                         bool anthropic) {
+  auto prompt = chat_prompt(*call.model, request, clock_.unix_seconds());
+  if (!prompt) return refuse(call, prompt.error());
+  info.prompt_tokens = static_cast<int64_t>(prompt->tokens.size());
+  const std::string id = info.id;
   GenerationPlan plan;
   plan.chat = true;
   plan.route = call.route;
-  plan.prompts.push_back(std::move(*tokens));
-  plan.opens_thinking = options.add_generation_prompt && model.chat->opens_thinking(options);
-  plan.include_reasoning = request->include_reasoning;
+  plan.prompts.push_back(std::move(prompt->tokens));
+  plan.format = std::move(prompt->format);
+  plan.primed = std::move(prompt->primed);
+  plan.steering = std::move(prompt->steering);
+  plan.shown_tokens = std::move(prompt->shown_tokens);
+  plan.include_reasoning = request.include_reasoning;
+  plan.one_call = !request.parallel_tool_calls;
+  plan.json_object = request.json_object;
   plan.heartbeat = options_.heartbeat;
-  std::make_shared<Generation>(call.model, http_metrics_, answer_info(call, *name, "chatcmpl"),
-                               std::move(*request), std::move(plan), std::move(call.writer))
+  plan.form = anthropic ? api::messages_form(std::move(info))
+                        : api::chat_form(std::move(info), request.include_usage);
+  std::make_shared<Generation>(call.model, http_metrics_, id, std::move(request), std::move(plan),
+                               std::move(call.writer))
       ->start();
+}
+
+api::Parsed<std::vector<TokenId>> Service::completion_prompt(const ServedModel& model,
+                                                             const api::CompletionRequest& request,
+                                                             api::Prompt prompt) {
+  std::vector<TokenId> tokens;
+  if (auto* text = std::get_if<std::string>(&prompt)) {
+    if (request.suffix) return infill_prompt(model, *text, *request.suffix);
+    EncodeOptions options;
+    options.add_bos = request.add_special_tokens && model.tokenizer->data().add_bos;
+    tokens = model.tokenizer->encode(*text, options);
+  } else {
+    tokens = std::move(std::get<std::vector<int32_t>>(prompt));
+  }
+  HADAL_TRY_VOID(check_tokens(model, tokens, "prompt"));
+  return tokens;
 }
 
 void Service::completion(Call& call) {
   auto request = api::parse_completion(call.request.body);
   if (!request) return refuse(call, request.error());
-  const ServedModel& model = *call.model;
-  auto name = known_name(model, request->model);
+  auto name = known_name(*call.model, request->model);
   if (!name) return refuse(call, name.error());
   GenerationPlan plan;
   plan.route = call.route;
   plan.echo = request->echo;
   plan.heartbeat = options_.heartbeat;
   for (api::Prompt& prompt : request->prompts) {
-    if (auto* text = std::get_if<std::string>(&prompt)) {
-      EncodeOptions options;
-      options.add_bos = request->add_special_tokens && model.tokenizer->data().add_bos;
-      plan.prompts.push_back(model.tokenizer->encode(*text, options));
-    } else {
-      plan.prompts.push_back(std::move(std::get<std::vector<int32_t>>(prompt)));
-    }
-    if (auto status = check_tokens(model, plan.prompts.back(), "prompt"); !status) {
-      return refuse(call, status.error());
-    }
+    auto tokens = completion_prompt(*call.model, *request, std::move(prompt));
+    if (!tokens) return refuse(call, tokens.error());
+    plan.prompts.push_back(std::move(*tokens));
   }
-  std::make_shared<Generation>(call.model, http_metrics_, answer_info(call, *name, "cmpl"),
-                               std::move(*request), std::move(plan), std::move(call.writer))
+  api::AnswerInfo info = answer_info(call, *name, "cmpl");
+  info.service_tier = request->service_tier;
+  const std::string id = info.id;
+  plan.form = api::completion_form(std::move(info), request->include_usage);
+  std::make_shared<Generation>(call.model, http_metrics_, id, std::move(*request), std::move(plan),
+                               std::move(call.writer))
       ->start();
 }
 
@@ -316,12 +363,14 @@ void Service::tokenize(Call& call) {
     options.add_bos = request->add_special_tokens && model.tokenizer->data().add_bos;
     tokens = model.tokenizer->encode(*request->prompt, options);
   } else {
-    ChatOptions options;
-    options.add_generation_prompt = request->add_generation_prompt;
-    options.thinking = request->thinking.value_or(true);
-    auto encoded = chat_tokens(model, request->messages, options);
-    if (!encoded) return refuse(call, encoded.error());
-    tokens = std::move(*encoded);
+    api::ChatRequest chat;
+    chat.messages = std::move(request->messages);
+    chat.tools = std::move(request->tools);
+    chat.thinking = request->thinking;
+    chat.add_generation_prompt = request->add_generation_prompt;
+    auto prompt = chat_prompt(model, chat, clock_.unix_seconds());
+    if (!prompt) return refuse(call, prompt.error());
+    tokens = std::move(prompt->tokens);
   }
   std::vector<std::string> strings;
   if (request->return_token_strings) {

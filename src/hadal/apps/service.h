@@ -70,6 +70,14 @@ class Service {
   void models(Call& call);
   void model_card(Call& call);
   void chat(Call& call);
+  void messages(Call& call);
+  void count_tokens(Call& call);
+  void balance(Call& call);
+  // Of any protocol; `anthropic`: the answer's form.
+  void start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info, bool anthropic);
+  static api::Parsed<std::vector<TokenId>> completion_prompt(const ServedModel& model,
+                                                             const api::CompletionRequest& request,
+                                                             api::Prompt prompt);
   void completion(Call& call);
   void tokenize(Call& call);
   void detokenize(Call& call);

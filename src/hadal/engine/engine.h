@@ -29,6 +29,14 @@ namespace hadal {
 
 using RequestId = uint64_t;
 
+// Tokens put into an answer that begins inside thinking, in place of what would be drawn.
+struct Steering {
+  TokenId thinking_end = -1;     // the token </think>; -1: nothing is put in
+  int32_t thinking_budget = -1;  // tokens of thinking before `close` is put in; -1: no bound
+  std::vector<TokenId> close;    // holds thinking_end
+  std::vector<TokenId> then;     // behind what ended the thinking
+};
+
 struct GenerationRequest {
   std::vector<TokenId> prompt;   // at least one token
   SamplingParams sampling;       // sample/params.h: temperature, penalties, seed, stop, limits, ...
@@ -37,6 +45,8 @@ struct GenerationRequest {
   int32_t prompt_logprobs = -1;  // for echo; -1: none
   std::string cache_scope;       // prefixes are shared only within one scope (tenant); may be empty
   bool show_special = false;     // control tokens as text
+  std::vector<TokenId> shown_tokens;  // these as text even so: markers that a parser looks for
+  Steering steering;
 };
 
 enum class FinishReason : uint8_t { kStop, kLength, kCancelled, kError };

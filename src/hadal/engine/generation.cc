@@ -46,7 +46,8 @@ Generation::Generation(const GenerationRequest& request, int32_t vocabulary, int
       end_tokens_(end_tokens_of(request.sampling, tokenizer, vocabulary)),
       sampler_(request.sampling, request.sampling.seed.value(), request.prompt, end_tokens_,
                vocabulary),
-      detokenizer_(tokenizer, request.show_special),
+      steer_(request.steering),
+      detokenizer_(tokenizer, request.show_special, false, request.shown_tokens),
       stop_(request.sampling.stop, request.sampling.include_stop_str_in_output),
       answer_max_(answer_max),
       min_tokens_(request.sampling.min_tokens),
@@ -74,9 +75,16 @@ void Generation::started(Nanos now) {
 }
 
 std::optional<TokenId> Generation::choose(std::span<const float> logits, SamplerScratch& scratch) {
-  Choice& choice = chosen_.emplace_back(Choice{sampler_.sample(logits, scratch), {}});
+  Result<TokenId> next = TokenId{0};
+  if (const auto put_in = steer_.next()) {
+    next = *put_in;
+  } else {
+    next = sampler_.sample(logits, scratch);
+  }
+  Choice& choice = chosen_.emplace_back(Choice{std::move(next), {}});
   if (!choice.token) return std::nullopt;
   const TokenId token = *choice.token;
+  steer_.took(token);
   if (logprobs_ >= 0) choice.scores.push_back(token_logprob(logits, token, logprobs_));
   sampler_.accept(token);
   return token;

@@ -13,6 +13,7 @@
 
 #include "hadal/base/clock.h"
 #include "hadal/engine/engine.h"
+#include "hadal/engine/steering.h"
 #include "hadal/sample/sampler.h"
 #include "hadal/sample/stop.h"
 #include "hadal/text/detokenizer.h"
@@ -55,6 +56,7 @@ class Generation {
   EventSink sink_;
   std::vector<TokenId> end_tokens_;
   Sampler sampler_;
+  Steer steer_;
   Detokenizer detokenizer_;
   StopMatcher stop_;
   int32_t answer_max_, min_tokens_;

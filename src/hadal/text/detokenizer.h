@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "hadal/text/tokenizer.h"
 
@@ -14,9 +15,9 @@ namespace hadal {
 class Detokenizer {
  public:
   // `tokenizer` must outlive this. `first_of_text`: SentencePiece drops the first token's leading
-  // space.
+  // space. `shown`: control tokens that are text even without `show_special`; a few.
   explicit Detokenizer(const Tokenizer& tokenizer, bool show_special = false,
-                       bool first_of_text = false);
+                       bool first_of_text = false, std::vector<TokenId> shown = {});
 
   // Returns what became printable: "" while a character is incomplete.
   std::string push(TokenId id);
@@ -26,6 +27,7 @@ class Detokenizer {
  private:
   std::string drain(bool final);
   const Tokenizer* tokenizer_;
+  std::vector<TokenId> shown_;
   std::string pending_;  // at most 3 bytes between calls
   bool show_special_;
   bool drop_space_;

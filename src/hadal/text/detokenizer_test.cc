@@ -113,6 +113,8 @@ TEST(Detokenizer, ShowsControlTokensOnRequestOnly) {
   const TokenId end = *tokenizer.find("<end>");
   EXPECT_EQ(Detokenizer(tokenizer).push(end), "");
   EXPECT_EQ(Detokenizer(tokenizer, true).push(end), "<end>");
+  EXPECT_EQ(Detokenizer(tokenizer, false, false, {end}).push(end), "<end>");
+  EXPECT_EQ(Detokenizer(tokenizer, false, false, {end + 1}).push(end), "");
   EXPECT_EQ(Detokenizer(tokenizer).push(*tokenizer.find("<think>")), "<think>");
 }
 

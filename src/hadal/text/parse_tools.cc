@@ -73,11 +73,11 @@ std::string forced_call(ToolForm form, std::string_view name) {
   switch (form) {
     case ToolForm::kDeepseekV3:
       begin = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>";
-      end = "\n```json\n";
+      end = "\n```json\n{";
       break;
     case ToolForm::kDeepseekV31:
       begin = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>";
-      end = "<｜tool▁sep｜>";
+      end = "<｜tool▁sep｜>{";
       break;
     case ToolForm::kDsmlV32:
     case ToolForm::kDsmlV4:
@@ -87,11 +87,11 @@ std::string forced_call(ToolForm form, std::string_view name) {
       break;
     case ToolForm::kHermes:
       begin = "<tool_call>\n{\"name\": \"";
-      end = "\", \"arguments\": ";
+      end = "\", \"arguments\": {";
       break;
     case ToolForm::kLlama3:
       begin = "{\"name\": \"";
-      end = "\", \"parameters\": ";
+      end = "\", \"parameters\": {";
       break;
     case ToolForm::kNone:
       return {};

@@ -67,8 +67,8 @@ void append_event(AnswerEvent event, std::vector<AnswerEvent>* events);
 std::span<const std::string_view> call_openers(ToolForm form);
 // Every marker of the form that a vocabulary may hold as a (control) token.
 std::span<const std::string_view> call_markers(ToolForm form);
-// What an answer that must call begins with: up to the name, or up to the arguments when `name` is
-// given.
+// What an answer that must call begins with: up to the name, or when `name` is given into the
+// arguments, so that the call counts whatever comes.
 std::string forced_call(ToolForm form, std::string_view name);
 
 class CallReader;

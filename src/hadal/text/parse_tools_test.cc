@@ -399,7 +399,7 @@ TEST(ForcedCall, IsWhatTheParserReads) {
        {ToolForm::kDeepseekV3, ToolForm::kDeepseekV31, ToolForm::kHermes, ToolForm::kLlama3}) {
     const std::string named = forced_call(form, "get");
     EXPECT_TRUE(named.starts_with(forced_call(form, ""))) << named;
-    const auto events = run({false, false, form, {"get"}}, named + "{\"a\": 1}", true, whole);
+    const auto events = run({false, false, form, {"get"}}, named + "\"a\": 1}", true, whole);
     EXPECT_EQ(shown(events), "<0:get>{\"a\": 1}");
   }
   for (const ToolForm form : {ToolForm::kDsmlV32, ToolForm::kDsmlV4}) {
