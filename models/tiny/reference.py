@@ -3,6 +3,7 @@
     python3 reference.py "What is 348 + 276?"
     python3 reference.py --check 40        asks held-out questions
     python3 reference.py --logits "Hi"     the ten best next tokens and their logits
+    python3 reference.py --drafts "Hi"     every 128th logit of the MTP layer behind each token of a conversation
 
 One token at a time, float32, weights decoded from Q8_0, attention in the absorbed form (the file's `attn_k_b`
 and `attn_v_b`). Training used the naive form and PyTorch, so the two programs share no arithmetic.
@@ -168,18 +169,33 @@ def check(model, tok, count):
     print("%d of %d right; MTP draft accepted %d of %d" % (right, len(rows[::step][:count]), accepted, drafts))
 
 
+def print_drafts(model, tok, question):
+    """A line a position from 1: token, the MTP layer's best next token, every 128th of its logits."""
+    ids = tok.encode(prompt(question))
+    print(ids[0])
+    model.reset()
+    for position, token in enumerate(ids[1:], 1):
+        hidden = model.forward(ids[position - 1], position - 1)
+        logits = model.draft(token, hidden, position - 1)
+        print(token, logits.argmax(), *("%.5f" % value for value in logits[::128]))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("question", nargs="?")
     parser.add_argument("--model", default=os.path.join(HERE, "hadal-tiny.gguf"))
     parser.add_argument("--check", type=int, default=0)
     parser.add_argument("--logits", action="store_true")
+    parser.add_argument("--drafts", action="store_true")
     args = parser.parse_args()
     model = Model(args.model)
     tok = tokenizer_of(model)
     if args.check:
         check(model, tok, args.check)
     if args.question is None:
+        return
+    if args.drafts:
+        print_drafts(model, tok, args.question)
         return
     if args.logits:
         for position, token in enumerate(tok.encode(prompt(args.question))):

@@ -33,6 +33,11 @@ KvLayout ModelConfig::kv_layout(DType dtype, int32_t block_tokens) const {
       layout.streams.push_back({layer, width, grouped.kv_heads, 0});
     }
   }
+  if (drafts) {
+    layout.streams.push_back(layout.streams.back());
+    layout.streams.back().layer = layers;
+    layout.block_floats = hidden;
+  }
   return layout;
 }
 

@@ -57,6 +57,7 @@ struct ModelConfig {
   int32_t hidden = 0;
   int32_t layers = 0;      // without next-token-prediction layers
   int32_t mtp_layers = 0;  // present in the file
+  bool drafts = false;     // the first of them is loaded and can run (LoadOptions)
   int32_t heads = 0;
   int32_t inner = 0;    // of dense feed-forward blocks
   int32_t context = 0;  // positions the model was made for
@@ -72,7 +73,8 @@ struct ModelConfig {
   bool layer_has_experts(int32_t layer) const {
     return moe.experts > 0 && layer >= moe.dense_layers;
   }
-  // Cache rows of every layer, in layer order: MLA one stream a layer, GQA keys then values.
+  // Cache rows of every layer, in layer order: MLA one stream a layer, GQA keys then values. With
+  // `drafts` a last stream for that layer, and a hidden state a block.
   KvLayout kv_layout(DType dtype, int32_t block_tokens) const;
   // Parameters by the architecture's arithmetic: all, and those that one token's step uses.
   uint64_t parameters_total() const;

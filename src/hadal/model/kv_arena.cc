@@ -24,7 +24,7 @@ uint64_t KvLayout::row_bytes(const KvStream& stream) const {
 }
 
 uint64_t KvLayout::block_bytes() const {
-  uint64_t sum = 0;
+  uint64_t sum = static_cast<uint64_t>(block_floats) * sizeof(float);
   for (const KvStream& stream : streams) {
     sum += row_bytes(stream) * static_cast<uint64_t>(block_tokens);
   }
@@ -42,6 +42,11 @@ Result<KvArena> KvArena::make(const KvLayout& layout, int32_t blocks, kernels::B
                                             static_cast<uint64_t>(blocks)));
     arena.buffers_.push_back(std::move(buffer));
   }
+  if (layout.block_floats > 0) {
+    HADAL_TRY(arena.states_, backend.allocate(static_cast<uint64_t>(layout.block_floats) *
+                                              sizeof(float) * static_cast<uint64_t>(blocks)));
+  }
+  arena.device_ = backend.device();
   return arena;
 }
 
@@ -61,6 +66,12 @@ kernels::CachePages KvArena::pages(size_t stream) const {
   HADAL_CHECK(stream < buffers_.size());
   const KvStream& s = layout_.streams[stream];
   return {buffers_[stream]->data(), layout_.dtype, layout_.block_tokens, s.width, s.parts, s.fine};
+}
+
+View KvArena::block_states() const {
+  HADAL_CHECK(states_ != nullptr);
+  return {reinterpret_cast<float*>(states_->data()), blocks_, layout_.block_floats,
+          layout_.block_floats, device_};
 }
 
 }  // namespace hadal

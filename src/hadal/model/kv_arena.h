@@ -31,6 +31,9 @@ struct KvLayout {
   DType dtype = DType::kF16;
   int32_t block_tokens = 32;
   std::vector<KvStream> streams;
+  // f32 values kept once a block: the hidden state behind its last position, when a
+  // next-token-prediction layer follows. 0: none.
+  int64_t block_floats = 0;
 
   uint64_t row_bytes(const KvStream& stream) const;
   uint64_t block_bytes() const;  // of all streams
@@ -41,6 +44,8 @@ class KvArena {
   static Result<KvArena> make(const KvLayout& layout, int32_t blocks, kernels::Backend& backend);
 
   kernels::CachePages pages(size_t stream) const;
+  // [blocks, block_floats]
+  View block_states() const;
   int32_t blocks() const { return blocks_; }
   // All bytes of a block, of every stream.
   void copy_block(int32_t from, int32_t to);
@@ -50,6 +55,8 @@ class KvArena {
   KvLayout layout_;
   int32_t blocks_ = 0;
   std::vector<std::unique_ptr<kernels::Buffer>> buffers_;  // one a stream
+  std::unique_ptr<kernels::Buffer> states_;                // with block_floats
+  Device device_ = Device::kCpu;
 };
 
 }  // namespace hadal

@@ -141,4 +141,18 @@ Result<LayerWeights> WeightLoader::layer(int32_t number) {
   return w;
 }
 
+Result<NextTokenWeights> WeightLoader::next_token(int32_t number) {
+  const int64_t hidden = config_.hidden;
+  const auto name = [number](const char* part) {
+    return layer_tensor(number, std::string("nextn.") + part + ".weight");
+  };
+  NextTokenWeights w;
+  HADAL_TRY(w.embedding_norm, floats(name("enorm"), hidden));
+  HADAL_TRY(w.hidden_norm, floats(name("hnorm"), hidden));
+  HADAL_TRY(w.head_norm, floats(name("shared_head_norm"), hidden));
+  HADAL_TRY(w.projection, matrix(name("eh_proj"), hidden, 2 * hidden));
+  HADAL_TRY(w.layer, layer(number));
+  return w;
+}
+
 }  // namespace hadal

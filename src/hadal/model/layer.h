@@ -46,6 +46,16 @@ struct LayerWeights {
   FfnWeights ffn;
 };
 
+// A next-token-prediction layer (DeepSeek-V3 report, section 2.2). From the hidden state behind
+// position p and the token at p + 1:
+//   x = projection [rms_norm(embedding of the token) | rms_norm(hidden)], then a decoder layer;
+//   logits of the token at p + 2 = head rms_norm(x), with the model's own embedding and head
+struct NextTokenWeights {
+  std::vector<float> embedding_norm, hidden_norm, head_norm;  // [hidden]
+  MatrixPtr projection;                                       // [hidden, 2 hidden]
+  LayerWeights layer;
+};
+
 // Reads and packs, layer by layer, reporting the file's bytes as they are done with.
 class WeightLoader {
  public:
@@ -54,6 +64,7 @@ class WeightLoader {
                kernels::WeightMemory* memory, std::function<void(uint64_t bytes)> done);
 
   Result<LayerWeights> layer(int32_t number);
+  Result<NextTokenWeights> next_token(int32_t number);
   Result<MatrixPtr> matrix(const std::string& name, int64_t rows, int64_t cols,
                            MatrixRole role = MatrixRole::kBody);
   Result<std::vector<float>> floats(const std::string& name, int64_t count);

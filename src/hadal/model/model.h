@@ -31,6 +31,9 @@ struct LoadOptions {
   std::function<void(uint64_t done, uint64_t total)> progress;
   PackCacheOptions pack_cache = {};
   LogSink log = {};
+  // Loads the next-token-prediction layer too, where the files have one that can run;
+  // config().drafts says so.
+  bool drafts = false;
 };
 
 // One step's rows. Rows of one sequence are consecutive and in position order.
@@ -38,6 +41,20 @@ struct Batch {
   std::span<const int32_t> tokens;             // [n]; each in [0, vocabulary)
   std::span<const kernels::Segment> segments;  // cover [0, n) in order, without gaps
   std::span<const int32_t> logit_rows;         // rows whose logits are wanted, ascending
+};
+
+// Rows for a next-token-prediction layer. Its entry at position q >= 1 is made of the token at q
+// and of the hidden state behind q - 1, so that, like any cache entry, it is a function of the
+// tokens up to q, and blocks can be shared. Its logits are of the token at q + 1.
+struct DraftBatch {
+  static constexpr int32_t kFromBlock = -1;
+
+  std::span<const int32_t> tokens;             // [n]
+  std::span<const kernels::Segment> segments;  // as in Batch; positions of the tokens, >= 1
+  // [n]: the row of the last forward() or draft() that left the hidden state to use. kFromBlock: of
+  // the last position of the block before; for a position that begins a block.
+  std::span<const int32_t> hidden_rows;
+  std::span<const int32_t> logit_rows;
 };
 
 class Model {
@@ -52,6 +69,10 @@ class Model {
   // Writes the new rows' cache entries and returns logits [logit_rows, vocabulary], valid until the
   // next call. A row's logits are the same bits whatever else is in the batch.
   virtual ConstView forward(const Batch& batch, KvArena& cache) = 0;
+
+  // Runs the next-token-prediction layer; only with config().drafts. Its own hidden states may
+  // stand for the model's, to look further ahead than it was trained for. Logits as of forward().
+  virtual ConstView draft(const DraftBatch& batch, KvArena& cache);
 
   virtual uint64_t weight_bytes() const = 0;  // of memory held by packed weights
   // How many of them lie in a mapped file: memory that the system counts as free, though every step

@@ -17,6 +17,7 @@ const float* data_or_null(const std::vector<float>& values) {
 struct Activations {
   std::vector<std::unique_ptr<kernels::Buffer>> buffers;
   View x, q_a, q, kv, v, attended, selected, logits;
+  View before, pair;            // a next-token layer's: hidden states, and its projection's input
   std::vector<float> cos, sin;  // [rows, dims / 2]
 
   Status add(kernels::Backend& backend, int64_t rows, int64_t cols, View* view) {
@@ -32,6 +33,7 @@ struct Weights {
   MatrixPtr embedding, head;  // head is null when the embedding serves as both
   std::vector<float> output_norm;
   std::vector<LayerWeights> layers;
+  NextTokenWeights next_token;  // with ModelConfig::drafts
 };
 
 class Transformer final : public Model {
@@ -43,6 +45,7 @@ class Transformer final : public Model {
   const ModelConfig& config() const override { return config_; }
   Status prepare(int32_t rows, int32_t logit_rows) override;
   ConstView forward(const Batch& batch, KvArena& cache) override;
+  ConstView draft(const DraftBatch& batch, KvArena& cache) override;
   uint64_t weight_bytes() const override;
   uint64_t mapped_bytes() const override { return packed_ ? packed_->bytes() : 0; }
 
@@ -56,12 +59,17 @@ class Transformer final : public Model {
     kernels::RopeRows rope;
     View x, q_a, q, kv, v, attended;
   };
-  Step begin(const Batch& batch);
-  void attention_mla(const LayerWeights& layer, const Step& step, const kernels::CachePages& cache);
+  Step begin(size_t rows, std::span<const kernels::Segment> segments);
+  void run_layer(const LayerWeights& layer, const Step& step, const KvArena& cache, size_t* stream,
+                 bool skip_first);
+  void keep_states(const Step& step, const KvArena& cache);
+  void take_states(const DraftBatch& batch, const KvArena& cache, View target);
+  void attention_mla(const LayerWeights& layer, const Step& step, const kernels::CachePages& cache,
+                     bool skip_first);
   void attention_gqa(const LayerWeights& layer, const Step& step, const kernels::CachePages& keys,
                      const kernels::CachePages& values);
   void feed_forward(const LayerWeights& layer, const Step& step);
-  ConstView head(const Step& step, std::span<const int32_t> rows);
+  ConstView head(const Step& step, std::span<const int32_t> rows, const std::vector<float>& norm);
 
   ModelConfig config_;
   kernels::Backend& backend_;
@@ -85,6 +93,9 @@ Result<Weights> Transformer::read(const WeightSource& source, kernels::WeightMem
     HADAL_TRY(LayerWeights layer, loader.layer(number));
     weights.layers.push_back(std::move(layer));
   }
+  if (config_.drafts) {
+    HADAL_TRY(weights.next_token, loader.next_token(config_.layers));
+  }
   if (!config_.tied_embeddings) {
     HADAL_TRY(weights.head, loader.matrix("output.weight", config_.vocabulary, config_.hidden,
                                           MatrixRole::kHead));
@@ -93,6 +104,8 @@ Result<Weights> Transformer::read(const WeightSource& source, kernels::WeightMem
 }
 
 Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
+  // One of several is enough: each looks one token further than the last, by the same means.
+  config_.drafts = options.drafts && config_.mtp_layers > 0 && config_.mla;
   const auto source = [&](Reading reading) {
     return WeightSource(files, options.quantize, options.pool, reading);
   };
@@ -143,17 +156,20 @@ Status Transformer::prepare(int32_t rows, int32_t logit_rows) {
   HADAL_TRY_VOID(act_.add(backend_, rows, attended, &act_.attended));
   HADAL_TRY_VOID(act_.add(backend_, logit_rows, c.hidden, &act_.selected));
   HADAL_TRY_VOID(act_.add(backend_, logit_rows, c.vocabulary, &act_.logits));
+  const int64_t states = c.drafts ? c.hidden : 0;
+  HADAL_TRY_VOID(act_.add(backend_, rows, states, &act_.before));
+  HADAL_TRY_VOID(act_.add(backend_, rows, 2 * states, &act_.pair));
   const size_t angles = static_cast<size_t>(rows) * c.rope.frequencies.size();
   act_.cos.resize(angles);
   act_.sin.resize(angles);
   return {};
 }
 
-Transformer::Step Transformer::begin(const Batch& batch) {
-  const auto rows = static_cast<int64_t>(batch.tokens.size());
+Transformer::Step Transformer::begin(size_t count, std::span<const kernels::Segment> segments) {
+  const auto rows = static_cast<int64_t>(count);
   HADAL_CHECK(rows > 0 && rows <= act_.x.rows, "batch larger than prepared for");
   const size_t half = config_.rope.frequencies.size();
-  for (const kernels::Segment& segment : batch.segments) {
+  for (const kernels::Segment& segment : segments) {
     for (int32_t i = 0; i < segment.rows; ++i) {
       const size_t at = static_cast<size_t>(segment.first_row + i) * half;
       rope_row(config_.rope, segment.position + i, &act_.cos[at], &act_.sin[at]);
@@ -162,12 +178,12 @@ Transformer::Step Transformer::begin(const Batch& batch) {
   const kernels::RopeRows rope{act_.cos.data(), act_.sin.data(), config_.rope.dims,
                                config_.rope.style};
   const auto part = [rows](const View& view) { return view.data ? view.first_rows(rows) : view; };
-  return {batch.segments, rope,          part(act_.x), part(act_.q_a),
-          part(act_.q),   part(act_.kv), part(act_.v), part(act_.attended)};
+  return {segments,     rope,          part(act_.x), part(act_.q_a),
+          part(act_.q), part(act_.kv), part(act_.v), part(act_.attended)};
 }
 
 void Transformer::attention_mla(const LayerWeights& layer, const Step& step,
-                                const kernels::CachePages& cache) {
+                                const kernels::CachePages& cache, bool skip_first) {
   const MlaWeights& w = layer.mla;
   const MlaConfig& c = config_.latent;
   kernels::LinearArgs down{step.x, layer.attention_norm.data(), config_.norm_eps, {}, 2};
@@ -192,6 +208,7 @@ void Transformer::attention_mla(const LayerWeights& layer, const Step& step,
                 .rank = c.kv_rank,
                 .v_dim = c.v_dim,
                 .scale = config_.attention_scale,
+                .skip_first = skip_first,
                 .cache = cache,
                 .segments = step.segments,
                 .out = step.attended});
@@ -242,38 +259,102 @@ void Transformer::feed_forward(const LayerWeights& layer, const Step& step) {
                 .out = step.x});
 }
 
-ConstView Transformer::head(const Step& step, std::span<const int32_t> rows) {
+ConstView Transformer::head(const Step& step, std::span<const int32_t> rows,
+                            const std::vector<float>& norm) {
   const auto count = static_cast<int64_t>(rows.size());
   HADAL_CHECK(count <= act_.logits.rows, "more logits than prepared for");
   if (count == 0) return act_.logits.first_rows(0);
   const View selected = act_.selected.first_rows(count);
   const View logits = act_.logits.first_rows(count);
   backend_.gather({step.x, rows, selected});
-  kernels::LinearArgs args{selected, weights_.output_norm.data(), config_.norm_eps, {}, 1};
+  kernels::LinearArgs args{selected, norm.data(), config_.norm_eps, {}, 1};
   args.projections[0] = {weights_.head ? weights_.head.get() : weights_.embedding.get(), nullptr,
                          logits, false};
   backend_.linear(args);
   return logits;
 }
 
+// `stream`: the layer's first; moves to the next layer's.
+void Transformer::run_layer(const LayerWeights& layer, const Step& step, const KvArena& cache,
+                            size_t* stream, bool skip_first) {
+  if (config_.mla) {
+    attention_mla(layer, step, cache.pages(*stream), skip_first);
+    *stream += 1;
+  } else {
+    attention_gqa(layer, step, cache.pages(*stream), cache.pages(*stream + 1));
+    *stream += 2;
+  }
+  kernels::LinearArgs output{step.attended, nullptr, 0.0f, {}, 1};
+  output.projections[0] = {layer.output.get(), nullptr, step.x, true};
+  backend_.linear(output);
+  feed_forward(layer, step);
+}
+
+// Hidden states behind the last positions of blocks, into the blocks.
+void Transformer::keep_states(const Step& step, const KvArena& cache) {
+  const View states = cache.block_states();
+  const int32_t block_tokens = cache.layout().block_tokens;
+  for (const kernels::Segment& segment : step.segments) {
+    const int32_t end = segment.position + segment.rows;
+    int32_t last = segment.position / block_tokens * block_tokens + block_tokens - 1;
+    for (; last < end; last += block_tokens) {
+      const int32_t row = segment.first_row + last - segment.position;
+      const int32_t block = segment.blocks[static_cast<size_t>(last / block_tokens)];
+      backend_.gather({step.x,
+                       std::span(&row, 1),
+                       {states.row(block), 1, states.cols, states.stride, states.device}});
+    }
+  }
+}
+
 ConstView Transformer::forward(const Batch& batch, KvArena& cache) {
-  const Step step = begin(batch);
+  const Step step = begin(batch.tokens.size(), batch.segments);
   backend_.embed({weights_.embedding.get(), batch.tokens, step.x});
   size_t stream = 0;
-  for (const LayerWeights& layer : weights_.layers) {
-    if (config_.mla) {
-      attention_mla(layer, step, cache.pages(stream));
-      stream += 1;
-    } else {
-      attention_gqa(layer, step, cache.pages(stream), cache.pages(stream + 1));
-      stream += 2;
+  for (const LayerWeights& layer : weights_.layers) run_layer(layer, step, cache, &stream, false);
+  if (config_.drafts) keep_states(step, cache);
+  return head(step, batch.logit_rows, weights_.output_norm);
+}
+
+// The hidden states that `batch` asks for: from the rows of the last call, which are still in x,
+// and from blocks.
+void Transformer::take_states(const DraftBatch& batch, const KvArena& cache, View target) {
+  std::vector<int32_t> rows(batch.hidden_rows.begin(), batch.hidden_rows.end());
+  std::ranges::replace(rows, DraftBatch::kFromBlock, 0);
+  backend_.gather({act_.x, rows, target});
+  const int32_t block_tokens = cache.layout().block_tokens;
+  for (const kernels::Segment& segment : batch.segments) {
+    HADAL_CHECK(segment.position >= 1, "nothing stands before the first position");
+    for (int32_t i = 0; i < segment.rows; ++i) {
+      const int32_t row = segment.first_row + i;
+      if (batch.hidden_rows[static_cast<size_t>(row)] != DraftBatch::kFromBlock) continue;
+      const int32_t position = segment.position + i;
+      HADAL_CHECK(position % block_tokens == 0, "a block keeps its last state alone");
+      const int32_t block = segment.blocks[static_cast<size_t>(position / block_tokens - 1)];
+      backend_.gather({cache.block_states(),
+                       std::span(&block, 1),
+                       {target.row(row), 1, target.cols, target.stride, target.device}});
     }
-    kernels::LinearArgs output{step.attended, nullptr, 0.0f, {}, 1};
-    output.projections[0] = {layer.output.get(), nullptr, step.x, true};
-    backend_.linear(output);
-    feed_forward(layer, step);
   }
-  return head(step, batch.logit_rows);
+}
+
+ConstView Transformer::draft(const DraftBatch& batch, KvArena& cache) {
+  HADAL_CHECK(config_.drafts && batch.hidden_rows.size() == batch.tokens.size());
+  const Step step = begin(batch.tokens.size(), batch.segments);
+  const NextTokenWeights& w = weights_.next_token;
+  const View before = act_.before.first_rows(step.x.rows);
+  const View pair = act_.pair.first_rows(step.x.rows);
+  take_states(batch, cache, before);
+  backend_.embed({weights_.embedding.get(), batch.tokens, step.x});
+  const int64_t hidden = config_.hidden;
+  backend_.rms_norm({step.x, w.embedding_norm.data(), config_.norm_eps, pair.columns(0, hidden)});
+  backend_.rms_norm({before, w.hidden_norm.data(), config_.norm_eps, pair.columns(hidden, hidden)});
+  kernels::LinearArgs project{pair, nullptr, 0.0f, {}, 1};
+  project.projections[0] = {w.projection.get(), nullptr, step.x, false};
+  backend_.linear(project);
+  size_t stream = cache.layout().streams.size() - 1;
+  run_layer(w.layer, step, cache, &stream, true);
+  return head(step, batch.logit_rows, w.head_norm);
 }
 
 uint64_t Transformer::weight_bytes() const {
@@ -281,7 +362,7 @@ uint64_t Transformer::weight_bytes() const {
   const auto add = [&sum](const auto& packed) { sum += packed ? packed->bytes() : 0; };
   add(weights_.embedding);
   add(weights_.head);
-  for (const LayerWeights& layer : weights_.layers) {
+  const auto add_layer = [&](const LayerWeights& layer) {
     for (const MatrixPtr* matrix :
          {&layer.mla.q, &layer.mla.q_a, &layer.mla.q_b, &layer.mla.kv_a, &layer.mla.k_up,
           &layer.mla.v_up, &layer.gqa.q, &layer.gqa.k, &layer.gqa.v, &layer.output}) {
@@ -289,11 +370,19 @@ uint64_t Transformer::weight_bytes() const {
     }
     for (const FfnPtr* ffn : {&layer.ffn.dense, &layer.ffn.experts, &layer.ffn.shared}) add(*ffn);
     sum += layer.ffn.router.size() * sizeof(float);
-  }
+  };
+  for (const LayerWeights& layer : weights_.layers) add_layer(layer);
+  add(weights_.next_token.projection);
+  add_layer(weights_.next_token.layer);
   return sum;
 }
 
 }  // namespace
+
+ConstView Model::draft(const DraftBatch& /*batch*/, KvArena& /*cache*/) {
+  HADAL_CHECK(false, "the model has no next-token-prediction layer");
+  return {};
+}
 
 Result<ModelConfig> model_config(const ModelFiles& files) {
   if (const auto* gguf = std::get_if<GgufModel>(&files.model)) {

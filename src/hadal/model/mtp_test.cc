@@ -1,0 +1,176 @@
+// The next-token-prediction layer of the embedded model against models/tiny/reference.py (numpy),
+// which wrote mtp_golden.txt:
+//
+//   reference.py --drafts "What is 348 + 276? And who wrote it down, and where, before the rain
+//   came over the hills?"
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <sstream>
+
+#include "hadal/base/threads.h"
+#include "hadal/hw/cpu.h"
+#include "hadal/model/model.h"
+
+namespace hadal {
+namespace {
+
+constexpr int32_t kBlockTokens = 16;
+constexpr int32_t kEvery = 128;  // logits that the golden file has
+
+struct Golden {
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> best;               // [tokens - 1]
+  std::vector<std::vector<float>> logits;  // [tokens - 1][vocabulary / kEvery]
+};
+
+Golden read_golden() {
+  Golden golden;
+  std::ifstream file(HADAL_SOURCE_DIR "/src/hadal/model/mtp_golden.txt");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    words >> golden.tokens.emplace_back();
+    if (golden.tokens.size() == 1) continue;
+    words >> golden.best.emplace_back();
+    golden.logits.emplace_back();
+    for (float value = 0; words >> value;) golden.logits.back().push_back(value);
+  }
+  return golden;
+}
+
+class Mtp : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    auto backend = kernels::make_cpu_backend(GetParam(), cpu_features(), pool_);
+    if (!backend) GTEST_SKIP() << backend.error().what;
+    backend_ = std::move(*backend);
+    auto files = open_model(HADAL_SOURCE_DIR "/models/tiny/hadal-tiny.gguf");
+    ASSERT_TRUE(files) << files.error().what;
+    LoadOptions load;
+    load.drafts = true;
+    auto model = load_model(*files, *backend_, load);
+    ASSERT_TRUE(model) << model.error().what;
+    model_ = std::move(*model);
+    ASSERT_TRUE(model_->config().drafts);
+    ASSERT_TRUE(model_->prepare(64, 64));
+    golden_ = read_golden();
+    ASSERT_GT(golden_.tokens.size(), 2 * size_t{kBlockTokens});
+  }
+
+  KvArena arena(int32_t blocks = 4) const {
+    auto arena =
+        KvArena::make(model_->config().kv_layout(DType::kF32, kBlockTokens), blocks, *backend_);
+    EXPECT_TRUE(arena);
+    return std::move(*arena);
+  }
+
+  // Feeds `tokens` from `position` on, and behind every chunk the entries that it made possible, as
+  // an engine would. Logits of all entries.
+  std::vector<float> run(KvArena& cache, std::span<const int32_t> tokens, int32_t position,
+                         int32_t chunk) const {
+    const auto count = static_cast<int32_t>(tokens.size());
+    std::vector<float> all;
+    for (int32_t first = position; first < count; first += chunk) {
+      const int32_t rows = std::min(chunk, count - first);
+      const kernels::Segment segment{0, rows, first, blocks_};
+      model_->forward({tokens.subspan(first, rows), std::span(&segment, 1), {}}, cache);
+      // Where a block begins, the state before it is the block's; nowhere else is it needed.
+      const bool begins = first > 0 && first % kBlockTokens == 0;
+      const int32_t from = begins ? first : first + 1;
+      const int32_t to = std::min(first + rows, count - 1);
+      std::vector<int32_t> hidden, wanted;
+      for (int32_t q = from; q <= to; ++q) {
+        wanted.push_back(static_cast<int32_t>(hidden.size()));
+        hidden.push_back(q == first ? DraftBatch::kFromBlock : q - 1 - first);
+      }
+      if (hidden.empty()) continue;
+      // The entry at the first position of the next block is made again by the next chunk.
+      const bool again = to % kBlockTokens == 0 && to < count - 1 && to == first + rows;
+      const kernels::Segment entries{0, to - from + 1, from, blocks_};
+      const ConstView logits = model_->draft(
+          {tokens.subspan(from, to - from + 1), std::span(&entries, 1), hidden, wanted}, cache);
+      for (int64_t r = 0; r < logits.rows - (again ? 1 : 0); ++r) {
+        all.insert(all.end(), logits.row(r), logits.row(r) + logits.cols);
+      }
+    }
+    return all;
+  }
+
+  ThreadPool pool_{2};
+  std::unique_ptr<kernels::Backend> backend_;
+  std::unique_ptr<Model> model_;
+  Golden golden_;
+  std::vector<int32_t> blocks_ = {2, 0, 3, 1};
+};
+
+TEST_P(Mtp, LogitsAreTheReferences) {
+  KvArena cache = arena();
+  const std::vector<float> logits = run(cache, golden_.tokens, 0, 64);
+  const auto vocabulary = static_cast<size_t>(model_->config().vocabulary);
+  ASSERT_EQ(logits.size(), golden_.best.size() * vocabulary);
+  double worst = 0;
+  size_t same = 0;
+  for (size_t i = 0; i < golden_.best.size(); ++i) {
+    const auto row = std::span(logits).subspan(i * vocabulary, vocabulary);
+    for (size_t j = 0; j < golden_.logits[i].size(); ++j) {
+      worst = std::max(worst, std::abs(double{row[j * kEvery]} - golden_.logits[i][j]));
+    }
+    same += std::ranges::max_element(row) - row.begin() == golden_.best[i] ? 1 : 0;
+  }
+  std::cout << "[ worst    ] " << worst << ", best tokens " << same << "\n";
+  // The reference rounds no activations. Fast kernels round them to 8 bits, which moves a router's
+  // choice here and there.
+  if (GetParam() == "ref") {
+    EXPECT_LT(worst, 1e-3);
+    EXPECT_EQ(same, golden_.best.size());
+  }
+  EXPECT_GE(same * 10, golden_.best.size() * 9);
+}
+
+TEST_P(Mtp, ChunksGiveTheSameBits) {
+  KvArena whole_cache = arena();
+  const std::vector<float> whole = run(whole_cache, golden_.tokens, 0, 64);
+  for (const int32_t chunk : {1, 7, 16, 17}) {
+    KvArena cache = arena();
+    EXPECT_EQ(run(cache, golden_.tokens, 0, chunk), whole) << chunk;
+  }
+}
+
+// What the prefix cache relies on: nothing but a block's own tokens and those before them is in it.
+TEST_P(Mtp, ABlockServesEveryContinuation) {
+  const auto tokens = std::span(golden_.tokens);
+  std::vector<int32_t> other(tokens.begin(), tokens.begin() + 2 * kBlockTokens);
+  for (int i = 0; i < 5; ++i) other.push_back(700 + i);
+  KvArena cache = arena();
+  run(cache, other, 0, 64);
+  const std::vector<float> continued = run(cache, tokens, 2 * kBlockTokens, 64);
+  KvArena fresh = arena();
+  const std::vector<float> whole = run(fresh, tokens, 0, 64);
+  ASSERT_LT(continued.size(), whole.size());
+  EXPECT_TRUE(std::equal(continued.begin(), continued.end(), whole.end() - continued.size()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, Mtp, testing::Values("ref", "avx2", "avx512"),
+                         [](const auto& info) { return info.param; });
+
+TEST(MtpConfig, TheLayerIsLeftOutUnlessAskedFor) {
+  auto files = open_model(HADAL_SOURCE_DIR "/models/tiny/hadal-tiny.gguf");
+  ASSERT_TRUE(files) << files.error().what;
+  const auto backend = kernels::make_reference_backend();
+  const auto plain = load_model(*files, *backend, {});
+  LoadOptions load;
+  load.drafts = true;
+  const auto drafting = load_model(*files, *backend, load);
+  ASSERT_TRUE(plain && drafting);
+  const KvLayout without = (*plain)->config().kv_layout(DType::kF16, 32);
+  const KvLayout with = (*drafting)->config().kv_layout(DType::kF16, 32);
+  EXPECT_FALSE((*plain)->config().drafts);
+  EXPECT_EQ(with.streams.size(), without.streams.size() + 1);
+  EXPECT_EQ(with.block_bytes() - without.block_bytes(), 32u * 80 * 2 + 192 * 4);
+  EXPECT_GT((*drafting)->weight_bytes(), (*plain)->weight_bytes());
+}
+
+}  // namespace
+}  // namespace hadal
