@@ -6,7 +6,6 @@
 #include <charconv>
 #include <cstdio>
 #include <limits>
-#include <map>
 
 namespace hadal::apps {
 
@@ -46,13 +45,11 @@ void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
   app.add_option("--threads,-t", options.threads, "[every core this process may use]")
       ->check(CLI::Range(1, 4'096));
   app.add_option("--quantize", options.quantize, "q8_0 or q4_k: pack weights while loading");
-  static const std::map<std::string, Speculate> kSpeculate = {
-      {"auto", Speculate::kAuto}, {"off", Speculate::kOff}, {"ngram", Speculate::kNgram}};
   app.add_option(
-         "--speculate", options.speculate,
-         "auto, off or ngram: guess tokens ahead where it pays; answers stay the same [auto]")
-      ->transform(CLI::CheckedTransformer(kSpeculate))
-      ->option_text("TEXT");
+      "--speculate", options.speculate,
+      "auto, off, ngram, mtp or draft: guess tokens ahead; answers stay the same [auto]");
+  app.add_option("--draft", options.draft,
+                 "a smaller model of the same tokenizer, to guess with; GGUF file or folder");
   app.add_option("--draft-max", options.draft_max, "tokens guessed at once for an answer [16]")
       ->check(CLI::Range(0, 64));
   app.add_option("--cpu-impl", options.cpu_impl, "avx512, avx2 or ref [the best there is]");

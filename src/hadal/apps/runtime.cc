@@ -35,7 +35,7 @@ Result<std::optional<DType>> wanted_type(const std::string& name) {
   return dtype;
 }
 
-Result<EngineOptions> engine_options_of(const RuntimeOptions& options) {
+Result<EngineOptions> engine_options_of(const RuntimeOptions& options, Speculate speculate) {
   EngineOptions engine;
   if (!options.kv_type.empty()) {
     const std::optional<DType> dtype = kv_type_from_name(options.kv_type);
@@ -49,7 +49,7 @@ Result<EngineOptions> engine_options_of(const RuntimeOptions& options) {
   engine.context = options.context;
   engine.sequences_max = options.max_sequences;
   engine.kv_bytes = options.kv_memory;
-  engine.speculate = options.speculate;
+  engine.speculate = speculate;
   if (options.draft_max >= 0) engine.draft_max = options.draft_max;
   if (options.target_itl_ms >= 0) {
     engine.target_itl = Nanos(static_cast<int64_t>(options.target_itl_ms * 1e6));
@@ -57,6 +57,49 @@ Result<EngineOptions> engine_options_of(const RuntimeOptions& options) {
   std::random_device device;
   engine.random_seed = (static_cast<uint64_t>(device()) << 32) | device();
   return engine;
+}
+
+Result<Speculate> wanted_guesses(const RuntimeOptions& options) {
+  const std::string& name = options.speculate;
+  if (name == "draft" && options.draft.empty()) {
+    return fail(Code::kInvalidInput, "--speculate draft: name the draft model with --draft");
+  }
+  if (name.empty() || name == "auto") return Speculate::kAuto;
+  if (name == "off") return Speculate::kOff;
+  if (name == "ngram") return Speculate::kNgram;
+  if (name == "mtp") return Speculate::kMtp;
+  if (name == "draft") return Speculate::kDraft;
+  return fail(
+      Code::kInvalidInput,
+      fmt::format("--speculate: found '{}', expected auto, off, ngram, mtp or draft", name));
+}
+
+// Null without --draft. Guesses are token ids, so both models must mean the same text by each.
+Result<std::unique_ptr<Model>> load_draft(const RuntimeOptions& options, Speculate speculate,
+                                          const VocabData& vocab, kernels::Backend& backend,
+                                          const LoadOptions& load) {
+  const std::string& path = options.draft;
+  const bool used = speculate == Speculate::kAuto || speculate == Speculate::kDraft;
+  if (path.empty() || !used) return nullptr;
+  HADAL_TRY(const ModelFiles files, open_model(path));
+  HADAL_TRY(const VocabData other, files.vocab());
+  const size_t both = std::min(vocab.tokens.size(), other.tokens.size());
+  for (size_t i = 0; i < both; ++i) {
+    if (vocab.tokens[i] == other.tokens[i]) continue;
+    return fail(Code::kInvalidInput,
+                fmt::format("--draft {}: another tokenizer: token {} is '{}' there and '{}' in the "
+                            "model",
+                            path, i, other.tokens[i], vocab.tokens[i]));
+  }
+  if (other.tokens.size() < vocab.tokens.size()) {
+    return fail(Code::kInvalidInput,
+                fmt::format("--draft {}: another tokenizer: it has {} tokens, the model's has {}",
+                            path, other.tokens.size(), vocab.tokens.size()));
+  }
+  LoadOptions own;
+  own.quantize = load.quantize;
+  own.pool = load.pool;
+  return load_model(files, backend, own);
 }
 
 std::vector<std::string> split_names(const std::string& list) {
@@ -181,6 +224,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   LoadOptions load;
   load.progress = std::move(progress);
   HADAL_TRY(load.quantize, wanted_type(options.quantize));
+  HADAL_TRY(const Speculate speculate, wanted_guesses(options));
   const int threads = options.threads > 0 ? options.threads : usable_cores();
   parts->pool = std::make_unique<ThreadPool>(threads);
   load.pool = parts->pool.get();
@@ -188,6 +232,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
             kernels::make_cpu_backend(options.cpu_impl, cpu_features(), *parts->pool));
   HADAL_TRY(const ModelFiles files, open_files(options));
   HADAL_TRY(VocabData vocab, files.vocab());
+  HADAL_TRY(auto draft, load_draft(options, speculate, vocab, *parts->backend, load));
   HADAL_TRY(parts->tokenizer, Tokenizer::make(std::move(vocab)));
 
   ServedModel& served = parts->served;
@@ -203,6 +248,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   HADAL_TRY_VOID(Engine::check_vocabulary(*parts->tokenizer, described));
   load.pack_cache = pack_cache_options(options);
   load.log = log;
+  load.drafts = speculate == Speculate::kMtp || (speculate == Speculate::kAuto && !draft);
   HADAL_TRY(auto model, load_model(files, *parts->backend, load));
   const ModelConfig& config = model->config();
   const std::string parameters =
@@ -213,10 +259,11 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   const std::string architecture(architecture_name(config.architecture));
   served.fingerprint = fmt::format("hadal-{}", parts->backend->name());
 
-  HADAL_TRY(const EngineOptions engine_options, engine_options_of(options));
+  HADAL_TRY(const EngineOptions engine_options, engine_options_of(options, speculate));
   parts->metrics = std::make_unique<EngineMetrics>(served.names.front(), std::move(registry));
-  HADAL_TRY(parts->engine, Engine::make(std::move(model), *parts->tokenizer, *parts->backend,
-                                        *parts->pool, engine_options, *parts->metrics, clock, log));
+  HADAL_TRY(parts->engine,
+            Engine::make(std::move(model), *parts->tokenizer, *parts->backend, *parts->pool,
+                         engine_options, *parts->metrics, clock, log, std::move(draft)));
   served.engine = parts->engine.get();
   parts->summary =
       fmt::format("{}: {}, {} parameters, {} MB, {}, {} threads, context {}", served.names.front(),

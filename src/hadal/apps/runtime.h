@@ -26,10 +26,11 @@ struct RuntimeOptions {
   double target_itl_ms = -1;  // of a step that others' tokens wait for; 0: any, -1: the default
   int32_t threads = 0;        // 0: every core this process may use
   std::string quantize;       // a dtype's name; empty: as the files are
-  Speculate speculate = Speculate::kAuto;
-  int32_t draft_max = -1;  // guesses a sequence and step; -1: the engine's choice
-  std::string cpu_impl;    // empty: the best this machine has
-  std::string pack_cache;  // a folder, "off", or empty: where this user's caches are
+  std::string speculate;      // auto, off, ngram, mtp or draft; empty: auto
+  std::string draft;          // a smaller model of the same tokenizer, to guess with
+  int32_t draft_max = -1;     // guesses a sequence and step; -1: the engine's choice
+  std::string cpu_impl;       // empty: the best this machine has
+  std::string pack_cache;     // a folder, "off", or empty: where this user's caches are
   bool pack_cache_verify = false;
   std::string kv_type;     // "f32", "f16", "bf16" or "int8"; empty: EngineOptions' own
 };

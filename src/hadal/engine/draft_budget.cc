@@ -70,7 +70,8 @@ void share_out(std::span<const Offer> offers, int32_t rows, int32_t room, const 
   std::vector<Guess> guesses;
   for (size_t i = 0; i < offers.size(); ++i) {
     double value = offers[i].acceptance;
-    for (int32_t g = 0; g < offers[i].guesses; ++g, value *= offers[i].acceptance) {
+    const double later = offers[i].later < 0 ? offers[i].acceptance : offers[i].later;
+    for (int32_t g = 0; g < offers[i].guesses; ++g, value *= later) {
       guesses.push_back({value, i});
     }
   }

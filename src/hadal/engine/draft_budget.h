@@ -54,20 +54,25 @@ class StepTimes {
 // The share of guesses of one kind that were right, each given that those before it were.
 class Acceptance {
  public:
-  explicit Acceptance(double start, double weight) : rate_(start), weight_(weight) {}
+  explicit Acceptance(double start, double weight) : start_(start), rate_(start), weight_(weight) {}
   void observe(bool right) { rate_ += weight_ * ((right ? 1.0 : 0.0) - rate_); }
+  // Nothing was tried: hope returns slowly, so that it will be tried again.
+  void rest() { rate_ += weight_ / 16 * (start_ - rate_); }
   double rate() const { return rate_; }
 
  private:
+  double start_;
   double rate_;
   double weight_;  // of a new observation
 };
 
 // What a sequence could run beside its own row.
 struct Offer {
-  double acceptance = 0;  // of each guess, given that those before it are right
+  double acceptance = 0;  // of the first guess
   int32_t guesses = 0;    // how many there are
   double extra = 0;       // seconds that each costs beside its row (a draft model's)
+  double later =
+      -1;  // of each further guess, given that those before it are right; -1: as the first
 };
 
 // `take[i]` of offers[i].guesses for a step that has `rows` rows without them, at most `room` in

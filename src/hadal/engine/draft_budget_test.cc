@@ -80,6 +80,8 @@ TEST(ShareOut, TakesWhatPays) {
   const StepTimes step = measured({{1, 1.0}, {2, 1.9}, {3, 1.9}, {4, 1.9}, {5, 1.9}});
   EXPECT_THAT(shares({{0.9, 1}}, 1, 64, step), ElementsAre(0));
   EXPECT_THAT(shares({{0.9, 4}}, 1, 64, step), ElementsAre(4));
+  // Further guesses of a layer that was trained for one.
+  EXPECT_THAT(shares({{0.9, 3, 0, 0.1}, {0.5, 3}}, 1, 3, cliff), ElementsAre(1, 2));
   // What making a guess costs counts too.
   EXPECT_THAT(shares({{0.9, 3, 0.1}}, 1, 64, cliff), ElementsAre(3));
   EXPECT_THAT(shares({{0.9, 3, 0.9}}, 1, 64, cliff), ElementsAre(0));
@@ -98,6 +100,11 @@ TEST(Acceptance, FollowsWhatHappens) {
   EXPECT_GT(acceptance.rate(), 0.99);
   acceptance.observe(false);
   EXPECT_LT(acceptance.rate(), 0.76);
+  for (int i = 0; i < 20; ++i) acceptance.observe(false);
+  EXPECT_LT(acceptance.rate(), 0.01);
+  for (int i = 0; i < 500; ++i) acceptance.rest();
+  EXPECT_GT(acceptance.rate(), 0.45);
+  EXPECT_LT(acceptance.rate(), 0.5);
 }
 
 }  // namespace

@@ -79,6 +79,8 @@ enum class Speculate : uint8_t {
   kAuto,  // whatever the model offers, where it is measured to pay
   kOff,
   kNgram,  // earlier occurrences of the last tokens, in prompt and answer
+  kMtp,    // the model's own next-token-prediction layer, where it was loaded (LoadOptions)
+  kDraft,  // a smaller model
 };
 
 struct EngineOptions {
@@ -114,14 +116,15 @@ class Engine {
   static Status check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config);
 
   // Takes the model; everything that is passed by reference must outlive the engine. `pool`: the
-  // backend's own; it samples a step's rows as well. kInvalidInput:
-  // an option out of range. kExhausted: the cache cannot hold what the options ask for; says both
-  // numbers. kCorrupt: see check_vocabulary().
+  // backend's own; it samples a step's rows as well. `draft`: a smaller model of the same tokenizer
+  // that guesses, on the same backend; or null. kInvalidInput: an option out of range, or a kind of
+  // guesses that nothing here can make. kExhausted: the cache cannot hold what the options ask for;
+  // says both numbers. kCorrupt: see check_vocabulary().
   static Result<std::unique_ptr<Engine>> make(std::unique_ptr<Model> model,
                                               const Tokenizer& tokenizer, kernels::Backend& backend,
                                               ThreadPool& pool, const EngineOptions& options,
                                               EngineMetrics& metrics, const Clock& clock,
-                                              LogSink log);
+                                              LogSink log, std::unique_ptr<Model> draft = nullptr);
   virtual ~Engine() = default;
 
   // Queues a request. `sink` is called until an event with `finished`. Errors (and then no event):

@@ -203,6 +203,36 @@ TEST(Engine, RefusesOptionsThatDoNotFit) {
   EXPECT_THAT(refusal(options), HasSubstr("block_tokens"));
 }
 
+TEST(Engine, RefusesGuessesThatNothingCanMake) {
+  const Tokenizer tokenizer = testing::fake_tokenizer();
+  const auto backend = kernels::make_reference_backend();
+  ThreadPool pool(1);
+  EngineMetrics metrics("fake");
+  const SystemClock clock;
+  FakeModel::Options model;
+  model.vocabulary = tokenizer.vocabulary_size();
+  const auto what = [&](Speculate speculate, int32_t draft_max, int32_t draft_vocabulary) {
+    EngineOptions options = fake_engine_options();
+    options.speculate = speculate;
+    options.draft_max = draft_max;
+    std::unique_ptr<Model> draft;
+    if (draft_vocabulary > 0) {
+      FakeModel::Options small = model;
+      small.vocabulary = draft_vocabulary;
+      draft = std::make_unique<FakeModel>(small);
+    }
+    const auto engine = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend, pool,
+                                     options, metrics, clock, {}, std::move(draft));
+    return engine ? "" : engine.error().what;
+  };
+  EXPECT_EQ(what(Speculate::kAuto, 16, 0), "");
+  EXPECT_EQ(what(Speculate::kDraft, 16, model.vocabulary), "");
+  EXPECT_THAT(what(Speculate::kMtp, 16, 0), HasSubstr("no next-token-prediction layer"));
+  EXPECT_THAT(what(Speculate::kDraft, 16, 0), HasSubstr("no draft model"));
+  EXPECT_THAT(what(Speculate::kDraft, 16, 7), HasSubstr("the model's embedding 7 rows"));
+  EXPECT_THAT(what(Speculate::kAuto, 65, 0), HasSubstr("draft_max is 65, allowed is 0 to 64"));
+}
+
 TEST(Engine, RefusesATokenizerOfAnotherModel) {
   const Tokenizer tokenizer = testing::fake_tokenizer();
   const auto backend = kernels::make_reference_backend();

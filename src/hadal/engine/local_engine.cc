@@ -17,6 +17,34 @@ double expert_share(const ModelConfig& config) {
   return static_cast<double>(config.moe.gate.experts_used) / config.moe.experts;
 }
 
+Status check_models(const Model& model, const Model* draft, const Tokenizer& tokenizer,
+                    const EngineOptions& options) {
+  HADAL_TRY_VOID(Engine::check_vocabulary(tokenizer, model.config()));
+  if (draft != nullptr) HADAL_TRY_VOID(Engine::check_vocabulary(tokenizer, draft->config()));
+  if (options.speculate == Speculate::kMtp && !model.config().drafts) {
+    return fail(Code::kInvalidInput,
+                "the model has no next-token-prediction layer to guess with (speculate is mtp)");
+  }
+  if (options.speculate == Speculate::kDraft && draft == nullptr) {
+    return fail(Code::kInvalidInput, "there is no draft model to guess with (speculate is draft)");
+  }
+  return {};
+}
+
+// Room for as many tokens as the main cache has.
+Result<std::unique_ptr<Drafter>> prepare_draft(std::unique_ptr<Model> draft, const EngineSize& size,
+                                               const EngineOptions& options,
+                                               const Tokenizer& tokenizer,
+                                               kernels::Backend& backend, const Clock& clock) {
+  if (draft == nullptr) return nullptr;
+  const int32_t rows = std::max(size.step_rows_max, size.sequences_max);
+  HADAL_TRY_VOID(draft->prepare(rows, size.sequences_max));
+  const KvLayout layout = draft->config().kv_layout(options.kv_dtype, options.block_tokens);
+  HADAL_TRY(KvArena arena, KvArena::make(layout, size.blocks, backend));
+  return make_model_drafter(std::move(draft), std::move(arena), rows, tokenizer.vocabulary_size(),
+                            clock);
+}
+
 }  // namespace
 
 Status Engine::check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& config) {
@@ -31,29 +59,54 @@ Result<std::unique_ptr<Engine>> Engine::make(std::unique_ptr<Model> model,
                                              const Tokenizer& tokenizer, kernels::Backend& backend,
                                              ThreadPool& pool, const EngineOptions& options,
                                              EngineMetrics& metrics, const Clock& clock,
-                                             LogSink log) {
+                                             LogSink log, std::unique_ptr<Model> draft) {
   HADAL_CHECK(model != nullptr);
-  HADAL_TRY_VOID(check_vocabulary(tokenizer, model->config()));
+  HADAL_TRY_VOID(check_models(*model, draft.get(), tokenizer, options));
   const KvLayout layout = model->config().kv_layout(options.kv_dtype, options.block_tokens);
+  const uint64_t draft_bytes =
+      draft ? draft->config().kv_layout(options.kv_dtype, options.block_tokens).block_bytes() : 0;
   // Mapped weights are pages that count as available, and are needed in every step.
   const uint64_t available = memory_info().available;
   const uint64_t free = available - std::min(available / 2, model->mapped_bytes());
-  HADAL_TRY(const EngineSize size,
-            size_engine(options, model->config().context, layout.block_bytes(), free));
-  HADAL_TRY_VOID(model->prepare(size.step_rows_max, size.step_logits_max));
+  HADAL_TRY(const EngineSize size, size_engine(options, model->config().context,
+                                               layout.block_bytes() + draft_bytes, free));
+  // A next-token layer sees up to one row a sequence more than a step has.
+  HADAL_TRY_VOID(
+      model->prepare(size.step_rows_max + (model->config().drafts ? size.sequences_max : 0),
+                     size.step_logits_max));
   HADAL_TRY(KvArena arena, KvArena::make(layout, size.blocks, backend));
+  HADAL_TRY(auto drafter,
+            prepare_draft(std::move(draft), size, options, tokenizer, backend, clock));
   metrics.cache_config(options.block_tokens, size.blocks);
   metrics.target_itl(to_seconds(options.target_itl));
   log_to(log, LogLevel::kInfo,
          fmt::format("cache of {} blocks of {} tokens, {} bytes; {} sequences of at most {} tokens",
                      size.blocks, options.block_tokens,
-                     static_cast<uint64_t>(size.blocks) * layout.block_bytes(), size.sequences_max,
-                     size.context));
-  auto engine = std::make_unique<LocalEngine>(LocalEngine::Parts{std::move(model), std::move(arena),
-                                                                 size, options, tokenizer, pool,
-                                                                 metrics, clock, std::move(log)});
+                     static_cast<uint64_t>(size.blocks) * (layout.block_bytes() + draft_bytes),
+                     size.sequences_max, size.context));
+  auto engine = std::make_unique<LocalEngine>(
+      LocalEngine::Parts{std::move(model), std::move(arena), size, options, tokenizer, pool,
+                         std::move(drafter), metrics, clock, std::move(log)});
   HADAL_TRY_VOID(engine->start());
   return engine;
+}
+
+// None with a next-token layer: its entry where the texts part would be of the other text, and the
+// hidden state to make it anew is kept for ends of blocks alone.
+std::function<void(int32_t, int32_t)> LocalEngine::copier() {
+  if (parts_.model->config().drafts) return {};
+  return [this](int32_t from, int32_t to) { parts_.arena.copy_block(from, to); };
+}
+
+std::unique_ptr<Drafter> LocalEngine::make_drafter(Parts* parts) {
+  const Speculate speculate = parts->options.speculate;
+  const bool may = speculate == Speculate::kAuto && parts->options.draft_max > 0;
+  if (parts->draft_model != nullptr && (may || speculate == Speculate::kDraft)) {
+    return std::move(parts->draft_model);
+  }
+  if (!parts->model->config().drafts || !(may || speculate == Speculate::kMtp)) return nullptr;
+  return make_mtp_drafter(*parts->model, parts->arena, parts->tokenizer.vocabulary_size(),
+                          parts->clock);
 }
 
 LocalEngine::LocalEngine(Parts parts)
@@ -71,8 +124,8 @@ LocalEngine::LocalEngine(Parts parts)
            .target_itl = parts_.options.target_itl,
            .expert_share = expert_share(parts_.model->config()),
            .step_logits_max = parts_.size.step_logits_max},
-          pool_, [this](int32_t from, int32_t to) { parts_.arena.copy_block(from, to); }),
-      speculator_(parts_.options, parts_.model->config(), parts_.metrics) {
+          pool_, copier()),
+      speculator_(parts_.options, parts_.model->config(), make_drafter(&parts_), parts_.metrics) {
   state_.blocks_total = parts_.size.blocks;
   scratches_.resize(static_cast<size_t>(parts_.pool.threads()));
   tokens_.reserve(static_cast<size_t>(parts_.size.step_rows_max));
@@ -247,7 +300,9 @@ void LocalEngine::run_step() {
   if (!speculator_.off()) speculator_.ran(plan, to_seconds(parts_.clock.now() - now));
   sample(plan, logits);
   deliver(plan);
-  if (!speculator_.off()) speculator_.propose(scheduler_);
+  if (!speculator_.off()) speculator_.propose(plan, scheduler_);
+  for (const RequestId id : ended_) scheduler_.remove(id);
+  ended_.clear();
   learn(plan, parts_.clock.now() - now);
 }
 
@@ -351,7 +406,7 @@ void LocalEngine::deliver_segment(const sched::Segment& segment, Nanos now) {
   if (token) {
     scheduler_.append(segment.id, *token);
   } else {
-    scheduler_.remove(segment.id);
+    ended_.push_back(segment.id);
     forget(segment.id);
   }
 }

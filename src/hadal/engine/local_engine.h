@@ -4,6 +4,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -29,6 +30,7 @@ class LocalEngine final : public Engine {
     EngineOptions options;
     const Tokenizer& tokenizer;
     ThreadPool& pool;
+    std::unique_ptr<Drafter> draft_model;  // or null
     EngineMetrics& metrics;
     const Clock& clock;
     LogSink log;
@@ -62,6 +64,8 @@ class LocalEngine final : public Engine {
   void sample(const sched::Plan& plan, ConstView logits);
   void sample_segment(const sched::Segment& segment, ConstView logits, int64_t row,
                       SamplerScratch& scratch);
+  static std::unique_ptr<Drafter> make_drafter(Parts* parts);
+  std::function<void(int32_t, int32_t)> copier();
   void deliver(const sched::Plan& plan);
   void deliver_segment(const sched::Segment& segment, Nanos now);
   void forget(RequestId id);
@@ -89,6 +93,7 @@ class LocalEngine final : public Engine {
   std::unordered_map<RequestId, std::unique_ptr<Generation>> generations_;
   Speculator speculator_;
   std::vector<TokenId> taken_;             // by one segment
+  std::vector<RequestId> ended_;           // in this step; the scheduler still has them
   std::vector<SamplerScratch> scratches_;  // one a thread of the pool
   std::vector<int64_t> first_logits_;      // of each segment of the plan
   std::vector<TokenId> tokens_;

@@ -10,6 +10,11 @@ namespace {
 
 // Of a new text's guesses by n-gram until it has its own; short matches are mostly chance.
 constexpr double kStart[] = {0.2, 0.3, 0.45, 0.6, 0.75};
+// Of a model's guesses: a layer that was made for it, or a model of the same family; further ones
+// stand on guesses.
+constexpr double kStartFirst = 0.8;
+constexpr double kStartLater = 0.7;
+constexpr int32_t kChainMax = 8;  // guesses that a model makes in a row
 constexpr double kWeightOfText = 1.0 / 8;
 constexpr double kWeightOfAll = 1.0 / 64;
 
@@ -33,8 +38,14 @@ std::function<double(int32_t)> expected_cost(const ModelConfig& c) {
 }  // namespace
 
 Speculator::Speculator(const EngineOptions& options, const ModelConfig& model,
-                       EngineMetrics& metrics)
-    : options_(options), metrics_(metrics), times_(expected_cost(model)) {
+                       std::unique_ptr<Drafter> drafter, EngineMetrics& metrics)
+    : options_(options),
+      metrics_(metrics),
+      drafter_(std::move(drafter)),
+      ngrams_(options.speculate == Speculate::kAuto || options.speculate == Speculate::kNgram),
+      times_(expected_cost(model)),
+      first_(kStartFirst, kWeightOfAll),
+      later_(kStartLater, kWeightOfAll) {
   for (const double start : kStart) acceptance_.emplace_back(start, kWeightOfAll);
 }
 
@@ -59,41 +70,90 @@ void Speculator::score(Text& text, std::span<const TokenId> tokens) {
   }
 }
 
+Speculator::Text& Speculator::text_of(const sched::Segment& segment) {
+  const auto [place, fresh] = texts_.try_emplace(segment.id);
+  Text& text = place->second;
+  if (!fresh) return text;
+  if (ngrams_) text.ngrams.append(segment.tokens);
+  for (const Acceptance& all : acceptance_) {
+    text.acceptance.emplace_back(all.rate(), kWeightOfText);
+  }
+  text.first.emplace(first_.rate(), kWeightOfText);
+  text.later.emplace(later_.rate(), kWeightOfText);
+  return text;
+}
+
+void Speculator::score_drafter(Text& text, const sched::Segment& segment, int32_t accepted) {
+  if (!text.by_drafter || segment.guesses.empty()) {
+    text.first->rest();
+    text.later->rest();
+    return;
+  }
+  const auto count = static_cast<int32_t>(segment.guesses.size());
+  for (int32_t i = 0; i <= std::min(accepted, count - 1); ++i) {
+    const bool right = i < accepted;
+    (i == 0 ? *text.first : *text.later).observe(right);
+    (i == 0 ? first_ : later_).observe(right);
+  }
+}
+
 void Speculator::took(const sched::Segment& segment, std::span<const TokenId> tokens,
                       int32_t accepted) {
   if (!segment.guesses.empty()) {
     metrics_.speculated(static_cast<int32_t>(segment.guesses.size()), accepted);
   }
-  const auto [place, fresh] = texts_.try_emplace(segment.id);
-  Text& text = place->second;
-  if (fresh) {
-    text.ngrams.append(segment.tokens);
-    for (const Acceptance& all : acceptance_) {
-      text.acceptance.emplace_back(all.rate(), kWeightOfText);
-    }
-  }
+  if (tokens.size() <= static_cast<size_t>(accepted)) return;  // it has ended
+  Text& text = text_of(segment);
+  score_drafter(text, segment, accepted);
+  text.waits = true;
+  if (!ngrams_) return;
   score(text, tokens);
   text.ngrams.append(tokens);
-  text.waits = true;
   const int32_t match = text.ngrams.guess(options_.draft_max, &text.guesses);
   text.match = class_of(match);
 }
 
-void Speculator::propose(sched::Scheduler& scheduler) {
+void Speculator::forget(uint64_t id) {
+  texts_.erase(id);
+  if (drafter_ != nullptr) drafter_->forget(id);
+}
+
+// The better kind. An n-gram's guesses are there already, and their acceptance was watched all the
+// time.
+Offer Speculator::offer(Text& text) const {
+  const double by_ngram = text.guesses.empty() ? 0.0 : text.acceptance[text.match].rate();
+  text.by_drafter = drafter_ != nullptr && by_ngram < text.first->rate();
+  if (!text.by_drafter) {
+    return {.acceptance = by_ngram, .guesses = static_cast<int32_t>(text.guesses.size())};
+  }
+  return {.acceptance = text.first->rate(),
+          .guesses = std::min(kChainMax, options_.draft_max),
+          .extra = drafter_->seconds_per_guess(),
+          .later = text.later->rate()};
+}
+
+void Speculator::propose(const sched::Plan& plan, sched::Scheduler& scheduler) {
   ids_.clear();
   offers_.clear();
+  requests_.clear();
   for (auto& [id, text] : texts_) {
     if (!std::exchange(text.waits, false)) continue;
     ids_.push_back(id);
-    offers_.push_back({.acceptance = text.acceptance[text.match].rate(),
-                       .guesses = static_cast<int32_t>(text.guesses.size())});
+    offers_.push_back(offer(text));
   }
   share_out(offers_, static_cast<int32_t>(ids_.size()), kGuessesMax, times_, &take_);
   for (size_t i = 0; i < ids_.size(); ++i) {
     if (take_[i] == 0) continue;
-    const auto& guesses = texts_.at(ids_[i]).guesses;
-    scheduler.guess(ids_[i], std::span(guesses).first(static_cast<size_t>(take_[i])));
+    const Text& text = texts_.at(ids_[i]);
+    if (text.by_drafter) {
+      requests_.push_back({ids_[i], take_[i], {}});
+    } else {
+      scheduler.guess(ids_[i], std::span(text.guesses).first(static_cast<size_t>(take_[i])));
+    }
   }
+  if (drafter_ == nullptr) return;
+  drafter_->draft(plan, scheduler, requests_);
+  for (const DraftRequest& request : requests_) scheduler.guess(request.id, request.guesses);
 }
 
 }  // namespace hadal

@@ -6,21 +6,24 @@
 //   ran()      what the step took
 //   took()     for each sequence that goes on: its new tokens
 //   forget()   for each that ended
-//   propose()  guesses for the next step, into the scheduler
+//   propose()  guesses for the next step, into the scheduler; those that ended are still there
 //
 // Guesses by n-gram are made and scored for every sequence whether or not they are run, so their
-// acceptance is known before any is paid for.
+// acceptance is known before any is paid for. A model's guesses are made for those sequences alone
+// that are going to run them; a sequence takes one kind at a time.
 //
 // Threads: the engine's alone.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "hadal/engine/draft_budget.h"
+#include "hadal/engine/drafter.h"
 #include "hadal/engine/engine.h"
 #include "hadal/engine/ngram_index.h"
 #include "hadal/sched/scheduler.h"
@@ -33,7 +36,9 @@ class Speculator {
   // sequences' own rows.
   static constexpr int32_t kGuessesMax = 64;
 
-  Speculator(const EngineOptions& options, const ModelConfig& model, EngineMetrics& metrics);
+  // `drafter` may be null. What it stands on must outlive the speculator.
+  Speculator(const EngineOptions& options, const ModelConfig& model,
+             std::unique_ptr<Drafter> drafter, EngineMetrics& metrics);
 
   bool off() const { return options_.speculate == Speculate::kOff || options_.draft_max == 0; }
 
@@ -41,32 +46,41 @@ class Speculator {
   void ran(const sched::Plan& plan, double seconds);
   // `segment` gave `tokens`, of which the first `accepted` were guessed.
   void took(const sched::Segment& segment, std::span<const TokenId> tokens, int32_t accepted);
-  void forget(uint64_t id) { texts_.erase(id); }
-  void propose(sched::Scheduler& scheduler);
+  void forget(uint64_t id);
+  void propose(const sched::Plan& plan, sched::Scheduler& scheduler);
 
  private:
   // By the length of the match: 3, 4 to 5, 6 to 9, 10 to 17, more.
   static constexpr size_t kClasses = 5;
   struct Text {
     NgramIndex ngrams;
-    std::vector<TokenId> guesses;        // by n-gram, for what follows the text
-    size_t match = 0;                    // class of the match that they come from
-    std::vector<Acceptance> acceptance;  // [kClasses]
-    bool waits = false;                  // took tokens in this round, so it may guess
+    std::vector<TokenId> guesses;            // by n-gram, for what follows the text
+    size_t match = 0;                        // class of the match that they come from
+    std::vector<Acceptance> acceptance;      // [kClasses]
+    std::optional<Acceptance> first, later;  // of the drafter's guesses
+    bool by_drafter = false;                 // the guesses that run now
+    bool waits = false;                      // took tokens in this round, so it may guess
   };
+  Text& text_of(const sched::Segment& segment);
+  void score_drafter(Text& text, const sched::Segment& segment, int32_t accepted);
+  Offer offer(Text& text) const;
   static size_t class_of(int32_t match_length);
   void score(Text& text, std::span<const TokenId> tokens);
 
   EngineOptions options_;
   EngineMetrics& metrics_;
+  std::unique_ptr<Drafter> drafter_;
+  const bool ngrams_;
   StepTimes times_;
-  std::vector<Acceptance> acceptance_;  // [kClasses], of all texts: where a new one starts
+  // Of all texts: where a new one starts.
+  std::vector<Acceptance> acceptance_;  // [kClasses]
+  Acceptance first_, later_;
   std::unordered_map<uint64_t, Text> texts_;
-  int32_t rows_ = 0;  // of the next step, without guesses
 
   std::vector<uint64_t> ids_;
   std::vector<Offer> offers_;
   std::vector<int32_t> take_;
+  std::vector<DraftRequest> requests_;
 };
 
 }  // namespace hadal

@@ -44,12 +44,13 @@ struct Reached {
 };
 
 // `speculate` is for the crowd; whoever is alone does without.
-Reached storm(const FakeModel::Options& model, Speculate speculate) {
+Reached storm(const FakeModel::Options& model, Speculate speculate,
+              std::optional<FakeModel::Options> draft = std::nullopt) {
   Reached reached;
   uint64_t seed = 1;
   for (const Crowd& crowd : kCrowds) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
-    const std::vector<Job> jobs = testing::make_jobs(seed++, 160);
+    const std::vector<Job> jobs = testing::make_jobs(seed++, model.drafts || draft ? 60 : 160);
     // Roomy, one at a time, and every prompt in one chunk.
     EngineOptions one = testing::fake_engine_options();
     one.sequences_max = 1;
@@ -60,13 +61,16 @@ Reached storm(const FakeModel::Options& model, Speculate speculate) {
     EngineOptions options = testing::fake_engine_options();
     options.block_tokens = crowd.block_tokens;
     options.kv_bytes = testing::kv_bytes_of_blocks(crowd.blocks, crowd.block_tokens);
+    // A fifth stream, and a number a block.
+    if (model.drafts) options.kv_bytes += options.kv_bytes / 4 + crowd.blocks * sizeof(float);
+    if (draft) options.kv_bytes *= 2;
     options.context = 256;
     options.sequences_max = crowd.sequences;
     options.step_rows_max = crowd.rows;
     options.prefill_rows_with_decode = crowd.prefill_rows;
     options.speculate = speculate;
     const FakeClock still;  // rows take no time, so whatever can be guessed is
-    FakeEngine engine(options, model, {}, &still);
+    FakeEngine engine(options, model, {}, &still, draft);
     const std::vector<Answer> answers = testing::run_together(jobs, *engine);
     for (size_t i = 0; i < jobs.size(); ++i) {
       SCOPED_TRACE(fmt::format("request {}", i));
@@ -107,6 +111,35 @@ TEST(EngineStorm, GuessingChangesNoAnswer) {
   EXPECT_GE(reached.crowds_with_preemption, 1);
   EXPECT_GT(reached.accepted, 500);
   EXPECT_GT(reached.guesses, reached.accepted + 20);
+}
+
+// The fake next-token layer checks each of its entries against the tokens before it, those that
+// came with blocks from the prefix tree and those recomputed after a pre-emption included.
+TEST(EngineStorm, GuessingByTheModelsOwnLayerChangesNoAnswer) {
+  FakeModel::Options model = model_options();
+  model.drafts = true;
+  model.spread = 20.0f;
+  const Reached reached = storm(model, Speculate::kMtp);
+  EXPECT_GE(reached.crowds_with_preemption, 1);
+  EXPECT_GT(reached.accepted, 100);
+  EXPECT_GT(reached.guesses, reached.accepted + 40);
+}
+
+TEST(EngineStorm, GuessingByAnotherModelChangesNoAnswer) {
+  FakeModel::Options model = model_options();
+  model.spread = 20.0f;
+  FakeModel::Options draft = model;
+  draft.lie_every = 3;
+  const Reached reached = storm(model, Speculate::kDraft, draft);
+  EXPECT_GT(reached.accepted, 100);
+  EXPECT_GT(reached.guesses, reached.accepted + 40);
+}
+
+TEST(EngineStorm, OffIsOff) {
+  FakeModel::Options model = model_options();
+  model.memory = 1;
+  model.drafts = true;
+  EXPECT_EQ(storm(model, Speculate::kOff, model_options()).guesses, 0);
 }
 
 }  // namespace

@@ -54,8 +54,7 @@ void KvArena::copy_block(int32_t from, int32_t to) {
   HADAL_CHECK(from >= 0 && from < blocks_ && to >= 0 && to < blocks_);
   for (size_t i = 0; i < buffers_.size(); ++i) {
     const uint64_t size =
-        row_bytes(layout_.dtype, static_cast<uint64_t>(layout_.streams[i].width)) *
-        static_cast<uint64_t>(layout_.block_tokens);
+        layout_.row_bytes(layout_.streams[i]) * static_cast<uint64_t>(layout_.block_tokens);
     std::byte* bytes = buffers_[i]->data();
     std::memcpy(bytes + static_cast<uint64_t>(to) * size,
                 bytes + static_cast<uint64_t>(from) * size, size);

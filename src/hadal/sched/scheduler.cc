@@ -284,6 +284,29 @@ void Scheduler::plan_prefill() {
   }
 }
 
+int32_t Scheduler::cover(Entry& entry, int32_t positions) {
+  // The last token of an answer is never fed back.
+  positions = std::min(positions, entry.tokens_max - 1);
+  const auto have = static_cast<int32_t>(entry.sequence.blocks().size());
+  const int32_t spare = std::max(0, pool_.available_blocks() - running());
+  const int64_t most = int64_t{have + spare} * pool_.block_tokens();
+  positions = static_cast<int32_t>(std::min<int64_t>(positions, most));
+  HADAL_CHECK(entry.sequence.reserve(positions));
+  const auto covered = static_cast<int64_t>(entry.sequence.blocks().size());
+  return static_cast<int32_t>(std::min<int64_t>(covered * pool_.block_tokens(), INT32_MAX));
+}
+
+int32_t Scheduler::cover(uint64_t id, int32_t positions) {
+  return cover(*entries_.at(id), positions);
+}
+
+std::optional<Scheduler::Held> Scheduler::held(uint64_t id) const {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return std::nullopt;
+  const Entry& entry = *found->second;
+  return Held{entry.tokens, entry.sequence.blocks(), entry.computed};
+}
+
 void Scheduler::plan_guesses() {
   int32_t room =
       std::min(options_.step_rows_max - plan_.rows, options_.step_logits_max - plan_.logits);
@@ -291,12 +314,8 @@ void Scheduler::plan_guesses() {
     Entry& entry = *entries_.at(segment.id);
     if (!segment.samples || entry.guesses.empty() || room <= 0) continue;
     int32_t count = std::min(room, static_cast<int32_t>(entry.guesses.size()));
-    const auto have = static_cast<int32_t>(entry.sequence.blocks().size());
-    const int32_t spare = std::max(0, pool_.available_blocks() - running());
-    const int64_t covered = int64_t{have + spare} * pool_.block_tokens();
-    count = static_cast<int32_t>(std::min<int64_t>(count, covered - entry.size()));
+    count = std::min(count, cover(entry, entry.size() + count) - entry.size());
     if (count <= 0) continue;
-    HADAL_CHECK(entry.sequence.reserve(entry.size() + count));
     entry.guessed = count;
     segment.guesses = std::span(entry.guesses).first(static_cast<size_t>(count));
     segment.blocks = entry.sequence.blocks();

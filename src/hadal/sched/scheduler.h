@@ -51,6 +51,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -139,6 +140,18 @@ class Scheduler {
   // the row that the sequence lacks; whatever happens, they are forgotten by the next append().
   // Ignored for a sequence that does not run or lacks more than one row.
   void guess(uint64_t id, std::span<const int32_t> tokens);
+
+  // What is held of a sequence; nothing for one that is not here. Valid until the next change.
+  struct Held {
+    std::span<const int32_t> tokens{};
+    std::span<const kv::BlockId> blocks{};
+    int32_t computed = 0;
+  };
+  std::optional<Held> held(uint64_t id) const;
+  // Extends a running sequence's blocks towards `positions`, by spare ones alone (rule 6), and no
+  // further than its answer may go. Returns how many positions are covered.
+  int32_t cover(uint64_t id, int32_t positions);
+
   // Ends a sequence, running or waiting; its blocks are free at once. False: not here.
   bool remove(uint64_t id);
   // The last non-empty step, from before it ran to where the next can begin. Zero is ignored.
@@ -169,6 +182,7 @@ class Scheduler {
   void order_prefills();
   bool waits_for_another(size_t index) const;
   void plan_guesses();
+  int32_t cover(Entry& entry, int32_t positions);
   enum class Role { kDecode, kPrompt };
   void add_segment(Entry& entry, int32_t rows, Role role);
 

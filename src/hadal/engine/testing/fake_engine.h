@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "hadal/engine/engine.h"
@@ -21,15 +22,22 @@ inline EngineOptions fake_engine_options() {
 class FakeEngine {
  public:
   explicit FakeEngine(EngineOptions options = fake_engine_options(), FakeModel::Options model = {},
-                      FakeModel::Hook hook = {}, const Clock* clock = nullptr)
+                      FakeModel::Hook hook = {}, const Clock* clock = nullptr,
+                      std::optional<FakeModel::Options> draft = std::nullopt)
       : tokenizer_(fake_tokenizer()),
         backend_(kernels::make_reference_backend()),
         metrics_("fake") {
     model.vocabulary = tokenizer_.vocabulary_size();
     auto owned = std::make_unique<FakeModel>(model, std::move(hook));
     model_ = owned.get();
-    auto engine = Engine::make(std::move(owned), tokenizer_, *backend_, pool_, options, metrics_,
-                               clock != nullptr ? *clock : system_clock_, {});
+    std::unique_ptr<Model> draft_model;
+    if (draft) {
+      draft->vocabulary = model.vocabulary;
+      draft_model = std::make_unique<FakeModel>(*draft);
+    }
+    auto engine =
+        Engine::make(std::move(owned), tokenizer_, *backend_, pool_, options, metrics_,
+                     clock != nullptr ? *clock : system_clock_, {}, std::move(draft_model));
     HADAL_CHECK(engine.has_value(), engine ? "" : engine.error().what);
     engine_ = std::move(*engine);
   }

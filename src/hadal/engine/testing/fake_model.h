@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hadal/base/check.h"
@@ -48,6 +49,9 @@ class FakeModel final : public Model {
     // repeat themselves. 0: of all.
     int32_t memory = 0;
     float spread = 4.0f;  // of logits, to both sides
+    uint64_t lie_every =
+        0;                // one of so many contexts has another one's logits: a worse draft model
+    bool drafts = false;  // has a next-token layer, right in two contexts of three
   };
   // Runs at the beginning of every forward(), on the engine's thread.
   using Hook = std::function<void(const Batch&)>;
@@ -60,6 +64,8 @@ class FakeModel final : public Model {
     config_.layers = 2;
     config_.context = options.context;
     config_.grouped = {.kv_heads = 1, .head_dim = 4};
+    config_.hidden = 1;
+    config_.drafts = options.drafts;
   }
 
   const ModelConfig& config() const override { return config_; }
@@ -81,10 +87,41 @@ class FakeModel final : public Model {
       row += segment.rows;
     }
     HADAL_CHECK(row == static_cast<int32_t>(batch.tokens.size()));
+    if (options_.drafts) keep_states(batch, cache);
     for (size_t i = 0; i < batch.logit_rows.size(); ++i) {
       const auto logits = std::span(logits_).subspan(i * options_.vocabulary, options_.vocabulary);
       HADAL_CHECK(i == 0 || batch.logit_rows[i] > batch.logit_rows[i - 1]);
       logits_for(read(batch, batch.logit_rows[i], cache), logits);
+    }
+    return {logits_.data(), static_cast<int64_t>(batch.logit_rows.size()), options_.vocabulary,
+            options_.vocabulary};
+  }
+
+  // Every entry of the next-token layer is checked to be what its sequence's tokens make it.
+  ConstView draft(const DraftBatch& batch, KvArena& cache) override {
+    const std::vector<float> before = std::exchange(states_, {});
+    HADAL_CHECK(batch.tokens.size() <= static_cast<size_t>(rows_max_));
+    for (const kernels::Segment& segment : batch.segments) {
+      for (int32_t i = 0; i < segment.rows; ++i) {
+        const int32_t position = segment.position + i;
+        const int32_t row = segment.first_row + i;
+        HADAL_CHECK(position >= 1 && row == static_cast<int32_t>(states_.size()));
+        const int32_t from = batch.hidden_rows[row];
+        const int32_t page = cache.pages(0).page_tokens;
+        HADAL_CHECK(from != DraftBatch::kFromBlock || position % page == 0);
+        const float state = from == DraftBatch::kFromBlock
+                                ? *cache.block_states().row(segment.blocks[position / page - 1])
+                                : before.at(from);
+        const float entry[4] = {static_cast<float>(batch.tokens[row]), static_cast<float>(position),
+                                state, 0.0f};
+        std::memcpy(slot(segment, position, kStreams, cache), entry, sizeof entry);
+        states_.push_back(kGuessedState);
+      }
+    }
+    for (size_t i = 0; i < batch.logit_rows.size(); ++i) {
+      const auto logits = std::span(logits_).subspan(i * options_.vocabulary, options_.vocabulary);
+      uint64_t state = remember(read_entries(batch.segments, batch.logit_rows[i], cache));
+      logits_for(state % 3 == 0 ? state + 1 : state, logits);
     }
     return {logits_.data(), static_cast<int64_t>(batch.logit_rows.size()), options_.vocabulary,
             options_.vocabulary};
@@ -101,6 +138,7 @@ class FakeModel final : public Model {
  private:
   static constexpr uint64_t kStart = 42;
   static constexpr size_t kStreams = 4;
+  static constexpr float kGuessedState = -1.0f;
 
   static uint64_t fold(uint64_t state, TokenId token) {
     return Rng(state, static_cast<uint64_t>(token)).at(0);
@@ -112,7 +150,49 @@ class FakeModel final : public Model {
     for (const TokenId token : tokens) state = fold(state, token);
     return state;
   }
+  static float state_behind(std::span<const TokenId> tokens) {
+    uint64_t state = kStart;
+    for (const TokenId token : tokens) state = fold(state, token);
+    return static_cast<float>(state % (1u << 24));
+  }
+  void keep_states(const Batch& batch, KvArena& cache) {
+    const int32_t page = cache.pages(0).page_tokens;
+    states_.clear();
+    for (const kernels::Segment& segment : batch.segments) {
+      for (int32_t i = 0; i < segment.rows; ++i) {
+        const int32_t position = segment.position + i;
+        std::vector<TokenId> tokens;
+        for (int32_t p = 0; p <= position; ++p) {
+          tokens.push_back(static_cast<TokenId>(*slot(segment, p, 0, cache)));
+        }
+        states_.push_back(state_behind(tokens));
+        if ((position + 1) % page == 0) {
+          *cache.block_states().row(segment.blocks[position / page]) = states_.back();
+        }
+      }
+    }
+  }
+  // The tokens that row `row` of the next-token layer sees.
+  static std::vector<TokenId> read_entries(std::span<const kernels::Segment> segments, int32_t row,
+                                           KvArena& cache) {
+    const kernels::Segment* segment = segments.data();
+    while (row >= segment->first_row + segment->rows) ++segment;
+    const int32_t last = segment->position + row - segment->first_row;
+    std::vector<TokenId> tokens = {static_cast<TokenId>(*slot(*segment, 0, 0, cache))};
+    bool guessed = false;
+    for (int32_t position = 1; position <= last; ++position) {
+      const float* entry = slot(*segment, position, kStreams, cache);
+      guessed = guessed || entry[2] == kGuessedState;
+      HADAL_CHECK(entry[1] == static_cast<float>(position), "an entry of another position");
+      HADAL_CHECK(entry[2] == (guessed ? kGuessedState : state_behind(tokens)),
+                  "the entry at " + std::to_string(position) + " is of another text");
+      HADAL_CHECK(!guessed || position >= segment->position - 64, "a guess was left behind");
+      tokens.push_back(static_cast<TokenId>(entry[0]));
+    }
+    return tokens;
+  }
   void logits_for(uint64_t state, std::span<float> logits) const {
+    if (options_.lie_every > 0 && state % options_.lie_every == 0) ++state;
     const Rng rng(state);
     for (size_t i = 0; i < logits.size(); ++i) {
       logits[i] = static_cast<float>((rng.uniform_at(i) * 2.0 - 1.0) * options_.spread);
@@ -167,6 +247,7 @@ class FakeModel final : public Model {
   ModelConfig config_;
   int32_t rows_max_ = 0;
   std::vector<float> logits_;
+  std::vector<float> states_;  // of the last call's rows
 };
 
 }  // namespace hadal::testing
