@@ -42,6 +42,10 @@ void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
                  "bytes of cache, as 512M or 4G [what the sequences need, within free memory]");
   app.add_option("--kv-type", options.kv_type, "f32, f16, bf16 or int8: how the cache holds a row")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "int8"}));
+  auto* disk = app.add_option("--kv-disk", options.kv_disk,
+                              "folder that keeps the cache of prompts over restarts [none]");
+  app.add_option("--kv-disk-max", flags->kv_disk_max, "bytes of that folder, as 500M or 10G [10G]")
+      ->needs(disk);
   app.add_option("--threads,-t", options.threads, "[every core this process may use]")
       ->check(CLI::Range(1, 4'096));
   app.add_option("--quantize", options.quantize, "q8_0 or q4_k: pack weights while loading");
@@ -77,13 +81,18 @@ int parse_line(CLI::App& app, RuntimeFlags* flags, int argc, char** argv) {
     fmt::print(stderr, "{}: {}; see {} --help\n", app.get_name(), error.what(), app.get_name());
     return kUsageError;
   }
-  if (flags != nullptr && !flags->kv_memory.empty()) {
-    auto bytes = parse_bytes(flags->kv_memory);
-    if (!bytes) {
-      fmt::print(stderr, "{}: --kv-memory: {}\n", app.get_name(), bytes.error().what);
-      return kUsageError;
-    }
-    flags->options.kv_memory = *bytes;
+  if (flags == nullptr) return -1;
+  const auto read_size = [&](const char* flag, const std::string& text, uint64_t* bytes) {
+    if (text.empty()) return true;
+    const auto parsed = parse_bytes(text);
+    if (!parsed) fmt::print(stderr, "{}: {}: {}\n", app.get_name(), flag, parsed.error().what);
+    *bytes = parsed.value_or(0);
+    return parsed.has_value();
+  };
+  RuntimeOptions& options = flags->options;
+  if (!read_size("--kv-memory", flags->kv_memory, &options.kv_memory) ||
+      !read_size("--kv-disk-max", flags->kv_disk_max, &options.kv_disk_max)) {
+    return kUsageError;
   }
   return -1;
 }

@@ -22,6 +22,7 @@ Result<uint64_t> parse_bytes(const std::string& text);
 struct RuntimeFlags {
   RuntimeOptions options;
   std::string kv_memory;
+  std::string kv_disk_max;
 };
 void add_runtime_flags(CLI::App& app, RuntimeFlags* flags);
 void add_pack_cache_flags(CLI::App& app, RuntimeOptions* options);  // some of them

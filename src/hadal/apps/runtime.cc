@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "hadal/apps/embedded_model.h"
+#include "hadal/apps/version.h"
 #include "hadal/base/threads.h"
+#include "hadal/format/identity.h"
 #include "hadal/format/model_files.h"
 #include "hadal/hw/cpu.h"
 #include "hadal/kernels/backend.h"
@@ -35,6 +37,11 @@ Result<std::optional<DType>> wanted_type(const std::string& name) {
   return dtype;
 }
 
+uint64_t random_word() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) | device();
+}
+
 Result<EngineOptions> engine_options_of(const RuntimeOptions& options, Speculate speculate) {
   EngineOptions engine;
   if (!options.kv_type.empty()) {
@@ -54,8 +61,7 @@ Result<EngineOptions> engine_options_of(const RuntimeOptions& options, Speculate
   if (options.target_itl_ms >= 0) {
     engine.target_itl = Nanos(static_cast<int64_t>(options.target_itl_ms * 1e6));
   }
-  std::random_device device;
-  engine.random_seed = (static_cast<uint64_t>(device()) << 32) | device();
+  engine.random_seed = random_word();
   return engine;
 }
 
@@ -191,6 +197,26 @@ void take_chat(const Tokenizer& tokenizer, const LogSink& log, ServedModel* serv
   served->reasons = tokenizer.find("<think>").has_value();
 }
 
+// Whatever changes a cache row's bits, so that a page on disk is read by who would have computed
+// the same.
+Result<KvDiskOptions> disk_options(const RuntimeOptions& options, const ModelFiles& files,
+                                   const kernels::Backend& backend, ThreadPool& pool) {
+  KvDiskOptions disk;
+  disk.path = options.kv_disk;
+  disk.bytes_max = options.kv_disk_max;
+  if (disk.path.empty()) return disk;
+  std::string content;
+  if (options.model.empty()) {
+    content = content_identity(embedded_model(), pool);
+  } else {
+    HADAL_TRY(content, content_identity(files, pool, disk.path + "/models"));
+  }
+  disk.identity = fmt::format("model {}, quantize '{}', kernels {}, hadal {}", content,
+                              options.quantize, backend.name(), version());
+  disk.epoch = random_word();
+  return disk;
+}
+
 }  // namespace
 
 PackCacheOptions pack_cache_options(const RuntimeOptions& options) {
@@ -257,6 +283,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   load.pack_cache = pack_cache_options(options);
   load.log = log;
   load.drafts = wants_next_token_layer(described, speculate, draft != nullptr);
+  HADAL_TRY(KvDiskOptions disk, disk_options(options, files, *parts->backend, *parts->pool));
   HADAL_TRY(auto model, load_model(files, *parts->backend, load));
   const ModelConfig& config = model->config();
   const std::string parameters =
@@ -267,7 +294,8 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   const std::string architecture(architecture_name(config.architecture));
   served.fingerprint = fmt::format("hadal-{}", parts->backend->name());
 
-  HADAL_TRY(const EngineOptions engine_options, engine_options_of(options, speculate));
+  HADAL_TRY(EngineOptions engine_options, engine_options_of(options, speculate));
+  engine_options.kv_disk = std::move(disk);
   parts->metrics = std::make_unique<EngineMetrics>(served.names.front(), std::move(registry));
   HADAL_TRY(parts->engine,
             Engine::make(std::move(model), *parts->tokenizer, *parts->backend, *parts->pool,

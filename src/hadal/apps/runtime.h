@@ -22,7 +22,9 @@ struct RuntimeOptions {
   std::string alias;  // comma-separated names to serve it under; empty: its own
   int32_t context = 0;
   int32_t max_sequences = 0;
-  uint64_t kv_memory = 0;     // bytes; 0: what the sequences need, within free memory
+  uint64_t kv_memory = 0;  // bytes; 0: what the sequences need, within free memory
+  std::string kv_disk;     // folder of the prefix cache on disk; empty: none
+  uint64_t kv_disk_max = 10ull << 30;
   double target_itl_ms = -1;  // of a step that others' tokens wait for; 0: any, -1: the default
   int32_t threads = 0;        // 0: every core this process may use
   std::string quantize;       // a dtype's name; empty: as the files are

@@ -83,6 +83,16 @@ enum class Speculate : uint8_t {
   kDraft,  // a smaller model
 };
 
+// The prefix cache on disk (kv/disk_cache.h). Off when `path` is empty.
+struct KvDiskOptions {
+  std::string path;
+  uint64_t bytes_max = 10ull << 30;
+  // What decides a cache row's bits beside tokens and layout: the model's content, its packing, the
+  // kernels. Pages of another identity are never read.
+  std::string identity;
+  uint64_t epoch = 0;  // drawn at random at every start
+};
+
 struct EngineOptions {
   int32_t context = 0;        // positions per sequence; 0: the model's, bounded by kv memory
   int32_t sequences_max = 0;  // running at once; 0: 64
@@ -97,7 +107,8 @@ struct EngineOptions {
   Nanos target_itl = std::chrono::milliseconds(500);
   DType kv_dtype = DType::kF16;
   Speculate speculate = Speculate::kAuto;
-  int32_t draft_max = 16;    // guesses a sequence and step, at most 64; 0 is kOff
+  int32_t draft_max = 16;  // guesses a sequence and step, at most 64; 0 is kOff
+  KvDiskOptions kv_disk;
   uint64_t random_seed = 0;  // seeds of requests that bring none are drawn from this stream
 };
 
@@ -119,7 +130,8 @@ class Engine {
   // backend's own; it samples a step's rows as well. `draft`: a smaller model of the same tokenizer
   // that guesses, on the same backend; or null. kInvalidInput: an option out of range, or a kind of
   // guesses that nothing here can make. kExhausted: the cache cannot hold what the options ask for;
-  // says both numbers. kCorrupt: see check_vocabulary().
+  // says both numbers. kCorrupt: see check_vocabulary(). Any error of the disk
+  // cache's opening.
   static Result<std::unique_ptr<Engine>> make(std::unique_ptr<Model> model,
                                               const Tokenizer& tokenizer, kernels::Backend& backend,
                                               ThreadPool& pool, const EngineOptions& options,

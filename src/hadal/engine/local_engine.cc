@@ -134,6 +134,18 @@ LocalEngine::LocalEngine(Parts parts)
 }
 
 Status LocalEngine::start() {
+  if (const KvDiskOptions& disk = parts_.options.kv_disk; !disk.path.empty()) {
+    const auto wake = [this] {
+      {
+        const std::lock_guard lock(mutex_);
+        disk_moved_ = true;
+      }
+      wake_.notify_one();
+    };
+    HADAL_TRY(disk_,
+              KvDisk::open(disk, parts_.arena, parts_.metrics, parts_.clock, parts_.log, wake));
+    scheduler_.set_lower_tier(*disk_);
+  }
   try {
     thread_ = std::thread([this] { run(); });
   } catch (const std::system_error& error) {
@@ -257,9 +269,11 @@ bool LocalEngine::take_work() {
   {
     std::unique_lock lock(mutex_);
     wake_.wait(lock, [this] {
-      return stopping_ || !inbox_.empty() || !cancels_.empty() || !scheduler_.idle();
+      return stopping_ || !inbox_.empty() || !cancels_.empty() || disk_moved_ ||
+             (!scheduler_.idle() && !stalled_);
     });
     if (stopping_) return false;
+    disk_moved_ = false;
     state_.waiting += static_cast<int32_t>(inbox_.size());
     arrivals.swap(inbox_);
     cancels.swap(cancels_);
@@ -289,7 +303,11 @@ void LocalEngine::end_early(RequestId id) {
 
 void LocalEngine::run_step() {
   const Nanos now = parts_.clock.now();
+  // Before the plan for who is complete, after it for who was just admitted or lost its blocks.
+  if (disk_) disk_->restore(scheduler_);
   const sched::Plan& plan = scheduler_.step(now);
+  const bool moved = disk_ && disk_->restore(scheduler_);
+  stalled_ = plan.rows == 0 && !moved;
   for (int32_t i = 0; i < plan.preempted; ++i) parts_.metrics.preempted();
   if (plan.rows == 0) return;
   for (const sched::Segment& segment : plan.segments) generations_.at(segment.id)->started(now);

@@ -14,6 +14,7 @@
 #include "hadal/base/rng.h"
 #include "hadal/engine/engine.h"
 #include "hadal/engine/generation.h"
+#include "hadal/engine/kv_disk.h"
 #include "hadal/engine/sizing.h"
 #include "hadal/engine/speculator.h"
 #include "hadal/kv/pool.h"
@@ -37,7 +38,7 @@ class LocalEngine final : public Engine {
   };
   explicit LocalEngine(Parts parts);
   ~LocalEngine() override;
-  Status start();  // the thread; once
+  Status start();  // the disk cache and the thread; once
 
   Result<RequestId> submit(GenerationRequest request, EventSink sink) override;
   void cancel(RequestId id) override;
@@ -83,11 +84,14 @@ class LocalEngine final : public Engine {
   Rng seeds_;
   bool draining_ = false;
   bool stopping_ = false;
-  int32_t occupied_ = 0;  // accepted, and their last event not begun
-  int32_t alive_ = 0;     // accepted, and their last event not yet delivered
-  EngineState state_;     // as of the last step
+  bool disk_moved_ = false;  // the disk cache has something for the scheduler
+  int32_t occupied_ = 0;     // accepted, and their last event not begun
+  int32_t alive_ = 0;        // accepted, and their last event not yet delivered
+  EngineState state_;        // as of the last step
 
   // The engine thread's own.
+  std::unique_ptr<KvDisk> disk_;  // may be null
+  bool stalled_ = false;          // all that could run waits for the disk
   kv::Pool pool_;
   sched::Scheduler scheduler_;
   std::unordered_map<RequestId, std::unique_ptr<Generation>> generations_;

@@ -23,11 +23,13 @@ uint64_t KvLayout::row_bytes(const KvStream& stream) const {
       {nullptr, dtype, block_tokens, stream.width, stream.parts, stream.fine});
 }
 
+uint64_t KvLayout::block_bytes(const KvStream& stream) const {
+  return row_bytes(stream) * static_cast<uint64_t>(block_tokens);
+}
+
 uint64_t KvLayout::block_bytes() const {
-  uint64_t sum = static_cast<uint64_t>(block_floats) * sizeof(float);
-  for (const KvStream& stream : streams) {
-    sum += row_bytes(stream) * static_cast<uint64_t>(block_tokens);
-  }
+  uint64_t sum = state_bytes();
+  for (const KvStream& stream : streams) sum += block_bytes(stream);
   return sum;
 }
 
@@ -37,28 +39,32 @@ Result<KvArena> KvArena::make(const KvLayout& layout, int32_t blocks, kernels::B
   arena.layout_ = layout;
   arena.blocks_ = blocks;
   for (const KvStream& stream : layout.streams) {
-    HADAL_TRY(auto buffer, backend.allocate(layout.row_bytes(stream) *
-                                            static_cast<uint64_t>(layout.block_tokens) *
-                                            static_cast<uint64_t>(blocks)));
+    HADAL_TRY(auto buffer,
+              backend.allocate(layout.block_bytes(stream) * static_cast<uint64_t>(blocks)));
     arena.buffers_.push_back(std::move(buffer));
   }
   if (layout.block_floats > 0) {
-    HADAL_TRY(arena.states_, backend.allocate(static_cast<uint64_t>(layout.block_floats) *
-                                              sizeof(float) * static_cast<uint64_t>(blocks)));
+    HADAL_TRY(arena.states_,
+              backend.allocate(layout.state_bytes() * static_cast<uint64_t>(blocks)));
   }
   arena.device_ = backend.device();
   return arena;
 }
 
+template <typename Visit>
+void KvArena::each_part(const Visit& visit) const {
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    visit(layout_.block_bytes(layout_.streams[i]), buffers_[i]->data());
+  }
+  if (states_ != nullptr) visit(layout_.state_bytes(), states_->data());
+}
+
 void KvArena::copy_block(int32_t from, int32_t to) {
   HADAL_CHECK(from >= 0 && from < blocks_ && to >= 0 && to < blocks_);
-  for (size_t i = 0; i < buffers_.size(); ++i) {
-    const uint64_t size =
-        layout_.row_bytes(layout_.streams[i]) * static_cast<uint64_t>(layout_.block_tokens);
-    std::byte* bytes = buffers_[i]->data();
-    std::memcpy(bytes + static_cast<uint64_t>(to) * size,
-                bytes + static_cast<uint64_t>(from) * size, size);
-  }
+  each_part([&](uint64_t size, std::byte* part) {
+    std::memcpy(part + static_cast<uint64_t>(to) * size, part + static_cast<uint64_t>(from) * size,
+                size);
+  });
 }
 
 kernels::CachePages KvArena::pages(size_t stream) const {
@@ -71,6 +77,22 @@ View KvArena::block_states() const {
   HADAL_CHECK(states_ != nullptr);
   return {reinterpret_cast<float*>(states_->data()), blocks_, layout_.block_floats,
           layout_.block_floats, device_};
+}
+
+void KvArena::copy_out(int32_t block, std::span<std::byte> bytes) const {
+  HADAL_CHECK(block >= 0 && block < blocks_ && bytes.size() == layout_.block_bytes());
+  each_part([&](uint64_t size, std::byte* part) {
+    std::memcpy(bytes.data(), part + static_cast<uint64_t>(block) * size, size);
+    bytes = bytes.subspan(size);
+  });
+}
+
+void KvArena::copy_in(int32_t block, std::span<const std::byte> bytes) {
+  HADAL_CHECK(block >= 0 && block < blocks_ && bytes.size() == layout_.block_bytes());
+  each_part([&](uint64_t size, std::byte* part) {
+    std::memcpy(part + static_cast<uint64_t>(block) * size, bytes.data(), size);
+    bytes = bytes.subspan(size);
+  });
 }
 
 }  // namespace hadal

@@ -2,9 +2,11 @@
 // rank + rope values; GQA: keys and values). Sized once at load.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -36,8 +38,14 @@ struct KvLayout {
   int64_t block_floats = 0;
 
   uint64_t row_bytes(const KvStream& stream) const;
-  uint64_t block_bytes() const;  // of all streams
+  uint64_t block_bytes(const KvStream& stream) const;
+  uint64_t state_bytes() const { return static_cast<uint64_t>(block_floats) * sizeof(float); }
+  uint64_t block_bytes() const;  // of all streams and the states
 };
+
+// Of a block's bytes, beside what KvLayout says. Raised when rows of one layout come to mean
+// something else: caches on disk outlive the program that wrote them.
+inline constexpr int32_t kKvFormat = 1;
 
 class KvArena {
  public:
@@ -49,9 +57,17 @@ class KvArena {
   int32_t blocks() const { return blocks_; }
   // All bytes of a block, of every stream.
   void copy_block(int32_t from, int32_t to);
+  // One block's bytes, layout().block_bytes() of them: streams, then states. Any thread, for blocks
+  // that nobody else touches meanwhile.
+  void copy_out(int32_t block, std::span<std::byte> bytes) const;
+  void copy_in(int32_t block, std::span<const std::byte> bytes);
   const KvLayout& layout() const { return layout_; }
 
  private:
+  // Calls visit(bytes of a block, where the part's block 0 begins) for every stream and the states.
+  template <typename Visit>
+  void each_part(const Visit& visit) const;
+
   KvLayout layout_;
   int32_t blocks_ = 0;
   std::vector<std::unique_ptr<kernels::Buffer>> buffers_;  // one a stream

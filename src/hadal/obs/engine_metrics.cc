@@ -45,6 +45,7 @@ const Buckets& request_tokens() {
 // Registers series with the one label that all of them have.
 class Registrar {
  public:
+  const std::string& model_name() const { return model_name_; }
   Registrar(obs::Registry& registry, std::string model_name)
       : registry_(registry), model_name_(std::move(model_name)) {}
 
@@ -198,6 +199,7 @@ EngineMetrics::EngineMetrics(const std::string& model_name,
 EngineMetrics::~EngineMetrics() = default;
 
 const std::shared_ptr<obs::Registry>& EngineMetrics::registry() const { return impl_->registry; }
+const std::string& EngineMetrics::model_name() const { return impl_->add.model_name(); }
 
 void EngineMetrics::cache_config(int32_t block_tokens, int32_t blocks) {
   impl_->add.cache_config(block_tokens, blocks).set(1);

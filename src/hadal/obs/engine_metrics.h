@@ -44,6 +44,7 @@ class EngineMetrics {
   EngineMetrics& operator=(const EngineMetrics&) = delete;
 
   const std::shared_ptr<obs::Registry>& registry() const;
+  const std::string& model_name() const;
 
   // Once, when the cache has been allocated.
   void cache_config(int32_t block_tokens, int32_t blocks);

@@ -25,6 +25,9 @@ struct Scheduler::Entry {
   int32_t computed = 0;  // positions in the cache
   int32_t planned = 0;   // rows of the current plan, without guesses
   int32_t reused = 0;    // of computed, from the prefix cache
+  int32_t offered = 0;   // positions that the lower tier need not be offered again
+  uint64_t ticket = 0;   // not 0: restoring,
+  int32_t until = 0;     // up to here
 
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }
   int32_t lacks() const { return size() - computed; }
@@ -103,7 +106,8 @@ const Plan& Scheduler::step(Nanos now) {
   admit();
   plan_prefill();
   plan_guesses();
-  HADAL_CHECK(plan_.rows > 0 || idle(), "work waits and no step can run");
+  HADAL_CHECK(plan_.rows > 0 || idle() || find_restoring(0) != nullptr,
+              "work waits and no step can run");
   return plan_;
 }
 
@@ -138,6 +142,7 @@ bool Scheduler::reserve_or_preempt(Entry& entry) {
 void Scheduler::preempt(Entry& entry) {
   HADAL_CHECK(running_.back() == &entry && entry.planned == 0);
   running_.pop_back();
+  leave(entry);
   entry.sequence.release();
   entry.computed = 0;
   entry.guesses.clear();
@@ -165,7 +170,12 @@ bool Scheduler::try_admit(Entry& entry) {
   }
   HADAL_CHECK(entry.sequence.reserve(entry.size()));
   entry.computed = entry.reused = entry.sequence.positions_in_tree();
-  entry.planned = entry.guessed = 0;
+  entry.planned = entry.guessed = entry.offered = 0;
+  if (tier_ != nullptr && entry.reusable() - entry.computed >= pool_.block_tokens()) {
+    const auto tokens = std::span<const int32_t>(entry.tokens);
+    entry.until = tier_->find(entry.scope, tokens.first(static_cast<size_t>(entry.reusable())));
+    if (entry.until > entry.computed) entry.ticket = ++tickets_;
+  }
   return true;
 }
 
@@ -182,17 +192,21 @@ void Scheduler::copy_similar(Entry& entry) {
   entry.reused += positions;
 }
 
+// What others computed since is the entry's too.
+void Scheduler::follow(Entry& entry) {
+  if (entry.prompt_logits || entry.computed != entry.sequence.positions_in_tree()) return;
+  const int32_t found = entry.sequence.follow(entry.tokens, entry.reusable());
+  entry.reused += found - std::exchange(entry.computed, found);
+}
+
 // Fills prefills_: the first running one in order, then the rest, of one priority the shortest
 // first.
 void Scheduler::order_prefills() {
   prefills_.clear();
   for (Entry* entry : running_) {
-    if (entry->planned > 0) continue;
+    if (entry->planned > 0 || entry->ticket != 0) continue;
     prefills_.push_back(entry);
-    if (!entry->prompt_logits && entry->computed == entry->sequence.positions_in_tree()) {
-      const int32_t found = entry->sequence.follow(entry->tokens, entry->reusable());
-      entry->reused += found - std::exchange(entry->computed, found);
-    }
+    follow(*entry);
   }
   if (prefills_.empty()) return;
   std::sort(prefills_.begin() + 1, prefills_.end(), [](const Entry* left, const Entry* right) {
@@ -356,10 +370,66 @@ void Scheduler::advance() {
     const auto found = entries_.find(segment.id);
     if (found == entries_.end()) continue;
     Entry& entry = *found->second;
+    offer(entry, false);  // what earlier steps completed
     entry.computed += std::exchange(entry.planned, 0);
     entry.sequence.commit(entry.tokens, entry.computed);
     if (segment.samples) entry.prompt_logits = false;
   }
+}
+
+void Scheduler::offer(Entry& entry, bool last) {
+  const int32_t whole = entry.sequence.positions_in_tree();
+  if (tier_ == nullptr || whole <= entry.offered) return;
+  const auto tokens = std::span<const int32_t>(entry.tokens).first(static_cast<size_t>(whole));
+  entry.offered = tier_->save(entry.scope, tokens, entry.sequence.blocks(), last);
+}
+
+// It is about to give its blocks back.
+void Scheduler::leave(Entry& entry) {
+  if (const uint64_t ticket = std::exchange(entry.ticket, 0); ticket != 0) tier_->lost(ticket);
+  offer(entry, true);
+}
+
+// 0: any.
+Scheduler::Entry* Scheduler::find_restoring(uint64_t ticket) {
+  for (Entry* entry : running_) {
+    if (entry->ticket != 0 && (ticket == 0 || entry->ticket == ticket)) return entry;
+  }
+  return nullptr;
+}
+
+std::optional<Restoring> Scheduler::restoring(uint64_t ticket) {
+  while (true) {
+    Entry* entry = find_restoring(ticket);
+    if (entry == nullptr) entry = find_restoring(0);
+    if (entry == nullptr) return std::nullopt;
+    follow(*entry);
+    if (entry->computed < entry->until) {
+      return Restoring{.ticket = entry->ticket,
+                       .have = entry->computed,
+                       .until = entry->until,
+                       .scope = entry->scope,
+                       .tokens = entry->tokens,
+                       .blocks = entry->sequence.blocks()};
+    }
+    entry->ticket = 0;
+  }
+}
+
+void Scheduler::restored(uint64_t ticket, int32_t positions) {
+  Entry* entry = find_restoring(ticket);
+  HADAL_CHECK(ticket != 0 && entry != nullptr);
+  HADAL_CHECK(positions > entry->computed && positions <= entry->until &&
+              positions % pool_.block_tokens() == 0);
+  entry->reused += positions - std::exchange(entry->computed, positions);
+  entry->sequence.commit(entry->tokens, positions);
+  if (positions == entry->until) entry->ticket = 0;
+}
+
+void Scheduler::end_restoring(uint64_t ticket) {
+  Entry* entry = find_restoring(ticket);
+  HADAL_CHECK(ticket != 0 && entry != nullptr);
+  entry->ticket = 0;
 }
 
 void Scheduler::accept(uint64_t id, int32_t count) {
@@ -397,6 +467,7 @@ bool Scheduler::remove(uint64_t id) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return false;
   Entry* entry = found->second.get();
+  leave(*entry);
   if (std::erase(running_, entry) == 0) {
     std::erase(waiting_, entry);
     if (!entry->ran) --queued_;

@@ -45,6 +45,11 @@
 // 6. Guesses run in what is left: rows and logits of the step, and blocks beyond one spare for each
 //    running sequence, so they delay nobody's prompt and pre-empt nobody.
 //
+// With a slower store below the pool (kv/tier.h), an admitted sequence whose prefix that store has
+// and the pool lacks is *restoring*: it has its blocks and its place, and runs no row until the
+// prefix is back or given up. The others go on. Complete blocks are offered to the store one step
+// after they were computed, since a model may fill rows of its further streams a step late.
+//
 // Threads: one thread at a time.
 #pragma once
 
@@ -54,12 +59,14 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "hadal/base/clock.h"
 #include "hadal/base/result.h"
 #include "hadal/kv/pool.h"
+#include "hadal/kv/tier.h"
 #include "hadal/sched/step_cost.h"
 
 namespace hadal::sched {
@@ -115,6 +122,17 @@ struct Plan {
   int32_t prompt_rows_most = 0;
 };
 
+// A running sequence that waits for positions [have, until) from the lower tier. The spans are
+// valid until the next change of the scheduler.
+struct Restoring {
+  uint64_t ticket = 0;  // of this sequence's admission; never 0
+  int32_t have = 0;
+  int32_t until = 0;
+  std::string_view scope;
+  std::span<const int32_t> tokens{};
+  std::span<const kv::BlockId> blocks{};  // those of [have, until) are the sequence's alone
+};
+
 class Scheduler {
  public:
   // Copies a block's bytes; called in step().
@@ -126,10 +144,14 @@ class Scheduler {
   Scheduler(const SchedulerOptions& options, kv::Pool& pool, CopyBlock copy_block = {});
   ~Scheduler();
 
+  // Before the first submit(). `tier` must outlive the scheduler.
+  void set_lower_tier(kv::LowerTier& tier) { tier_ = &tier; }
+
   // kExhausted: the queue is full. kTooLarge: the request could not even run alone.
   Status submit(Submission submission, Nanos now);
 
-  // The next step; empty when nothing can run, which is when nothing runs or waits.
+  // The next step; empty when nothing can run, which is when nothing runs or waits, or all that
+  // runs is restoring.
   const Plan& step(Nanos now);
   void advance();
   // The first `count` guesses of the sequence's segment were right: they are its tokens now, and
@@ -151,6 +173,16 @@ class Scheduler {
   // Extends a running sequence's blocks towards `positions`, by spare ones alone (rule 6), and no
   // further than its answer may go. Returns how many positions are covered.
   int32_t cover(uint64_t id, int32_t positions);
+
+  // The sequence of `ticket` if it is restoring still, else the first in order that is, if any.
+  // These three may be called between step() and advance() as well, and leave the plan valid. What
+  // others computed meanwhile is taken into account, so `have` may grow from call to call, and
+  // blocks below it are not the sequence's any more.
+  std::optional<Restoring> restoring(uint64_t ticket);
+  // [0, positions) is in its blocks now; a whole block beyond `have`, at most `until`.
+  void restored(uint64_t ticket, int32_t positions);
+  // What lacks will be computed.
+  void end_restoring(uint64_t ticket);
 
   // Ends a sequence, running or waiting; its blocks are free at once. False: not here.
   bool remove(uint64_t id);
@@ -185,11 +217,17 @@ class Scheduler {
   int32_t cover(Entry& entry, int32_t positions);
   enum class Role { kDecode, kPrompt };
   void add_segment(Entry& entry, int32_t rows, Role role);
+  void offer(Entry& entry, bool last);
+  void leave(Entry& entry);
+  void follow(Entry& entry);
+  Entry* find_restoring(uint64_t ticket);
 
   SchedulerOptions options_;
   kv::Pool& pool_;
   CopyBlock copy_block_;
+  kv::LowerTier* tier_ = nullptr;
   StepCost cost_;
+  uint64_t tickets_ = 0;
   uint64_t arrivals_ = 0;
   int32_t queued_ = 0;
   std::unordered_map<uint64_t, std::unique_ptr<Entry>> entries_;
