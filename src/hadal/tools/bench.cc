@@ -13,6 +13,7 @@ namespace hadal {
 namespace {
 
 constexpr int32_t kBlockTokens = 32;
+constexpr int32_t kFillRows = 512;  // of a step that only fills caches to --depth
 
 // Sequences side by side in one cache, with tokens from a fixed seed.
 class Runner {
@@ -113,7 +114,8 @@ Result<BenchReport> run_bench(Model& model, kernels::Backend& backend, ThreadPoo
   const int32_t blocks_each = (positions + kBlockTokens - 1) / kBlockTokens;
   HADAL_TRY(KvArena arena, KvArena::make(config.kv_layout(options.kv_dtype, kBlockTokens),
                                          blocks_each * batch_max, backend));
-  HADAL_TRY_VOID(model.prepare(std::max(options.prefill_tokens, batch_max), batch_max));
+  const int32_t chunk = std::clamp(options.depth, 1, kFillRows);
+  HADAL_TRY_VOID(model.prepare(std::max({options.prefill_tokens, batch_max, chunk}), batch_max));
   Runner runner(model, std::move(arena), blocks_each, clock);
 
   BenchReport report{
@@ -135,11 +137,9 @@ Result<BenchReport> run_bench(Model& model, kernels::Backend& backend, ThreadPoo
   }
   for (const int32_t batch : options.batches) {
     progress(fmt::format("decode x {}", batch));
-    for (int32_t done = 0; done < options.depth; done += options.prefill_tokens) {
-      for (int32_t s = 0; s < batch; ++s) {
-        runner.step(s, 1, done,
-                    std::min(std::max(options.prefill_tokens, 1), options.depth - done));
-      }
+    for (int32_t done = 0; done < options.depth; done += chunk) {
+      for (int32_t s = 0; s < batch; ++s)
+        runner.step(s, 1, done, std::min(chunk, options.depth - done));
     }
     runner.step(0, batch, options.depth, 1);
     std::vector<double> seconds;
