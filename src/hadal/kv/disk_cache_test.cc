@@ -214,16 +214,15 @@ TEST_F(Disk, WhatIsBeingReadIsNotGivenAway) {
   ASSERT_TRUE(store_.open());
   const Tokens tokens = prompt(6);
   ASSERT_EQ(store_.save(tokens), 6);
-  std::mutex gate;
-  gate.lock();
+  std::atomic<bool> open{false};
   std::map<int32_t, Bytes> pages;
   store_->start_read("", tokens, 0, 6, [&](int32_t block, std::span<const std::byte> page) {
-    const std::lock_guard wait(gate);
+    while (!open) std::this_thread::yield();
     pages[block] = {page.begin(), page.end()};
   });
   for (int32_t i = 1; i < 30; ++i) (void)store_.save(prompt(1, 1'000 * i));
   EXPECT_EQ(store_->find("", tokens), 6);
-  gate.unlock();
+  open = true;
   EXPECT_EQ(store_.wait_read().blocks, 6);
   store_->stop_read();
   for (const auto& [block, page] : pages) EXPECT_EQ(page, page_of("", tokens, block, 5'000));
