@@ -55,6 +55,9 @@ Result<LocalAnswer> answer_locally(Runtime& runtime, const LocalRequest& request
   }
   ChatOptions options;
   options.thinking = request.thinking;
+  options.local_seconds = std::chrono::duration_cast<std::chrono::seconds>(
+                              std::chrono::system_clock::now().time_since_epoch())
+                              .count();
   GenerationRequest generation;
   HADAL_TRY(generation.prompt, served->chat->encode(*served->tokenizer, request.messages, options));
   const SamplingDefaults& defaults = served->defaults;
