@@ -23,16 +23,12 @@ namespace {
 #include "hadal/kernels/cpu/attention_direct-inl.h"
 
 constexpr int kSpan = 64;
-constexpr int kColumns = 64;  // of values, worked on together
 
 // An odd part's last pair would reach into the next.
 inline bool takes(const PartForm& keys, const PartForm& values, int64_t head_width) {
   return values.dtype == DType::kBF16 && keys.count % 2 == 0 && head_width % 2 == 0;
 }
 inline int64_t tile_bytes(const PartForm& keys) { return keys.count / 2 * 64; }
-inline int64_t context_stride(int64_t width) {
-  return (width + kColumns - 1) / kColumns * kColumns;
-}
 
 HADAL_INLINE void pack_columns(const float* x, int64_t count, float scale, int lane,
                                std::byte* target) {
@@ -144,37 +140,39 @@ HADAL_INLINE void interleave(const std::byte* a, const std::byte* b, int64_t lef
   }
 }
 
-template <int kQueries>
-HADAL_INLINE void accumulate_block(const SpanTile& tile, int first, const __m512i* values,
-                                   int64_t column, int64_t stride) {
-  __m512 sums[kQueries][4];
-#pragma GCC unroll 8
-  for (int q = 0; q < kQueries; ++q) {
-    const __m512 shrink = _mm512_set1_ps(tile.shrink[first + q]);
-    const float* context = tile.context + (first + q) * stride + column;
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) sums[q][v] = _mm512_mul_ps(load_floats(context + 16 * v), shrink);
-  }
-  const float* weights = tile.scores + first;
-  for (int t = 0; t < tile.tokens; t += 2, weights += 16, values += 4) {
+struct Block {
+  template <int kQueries>
+  HADAL_INLINE static void run(const SpanTile& tile, int first, const __m512i* values,
+                               int64_t column, int64_t stride) {
+    __m512 sums[kQueries][4];
 #pragma GCC unroll 8
     for (int q = 0; q < kQueries; ++q) {
-      int32_t word;
-      __builtin_memcpy(&word, weights + q, sizeof(word));
-      const __m512i weight = _mm512_set1_epi32(word);
+      const __m512 shrink = _mm512_set1_ps(tile.shrink[first + q]);
+      const float* context = tile.context + (first + q) * stride + column;
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) {
-        add_dot_bf16(sums[q][v], weight, values[v]);
+      for (int v = 0; v < 4; ++v) sums[q][v] = _mm512_mul_ps(load_floats(context + 16 * v), shrink);
+    }
+    const float* weights = tile.scores + first;
+    for (int t = 0; t < tile.tokens; t += 2, weights += 16, values += 4) {
+#pragma GCC unroll 8
+      for (int q = 0; q < kQueries; ++q) {
+        int32_t word;
+        __builtin_memcpy(&word, weights + q, sizeof(word));
+        const __m512i weight = _mm512_set1_epi32(word);
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; ++v) {
+          add_dot_bf16(sums[q][v], weight, values[v]);
+        }
       }
     }
-  }
 #pragma GCC unroll 8
-  for (int q = 0; q < kQueries; ++q) {
-    float* context = tile.context + (first + q) * stride + column;
+    for (int q = 0; q < kQueries; ++q) {
+      float* context = tile.context + (first + q) * stride + column;
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) _mm512_store_ps(context + 16 * v, sums[q][v]);
+      for (int v = 0; v < 4; ++v) _mm512_store_ps(context + 16 * v, sums[q][v]);
+    }
   }
-}
+};
 
 inline void accumulate(const PartForm&, int64_t width, const SpanTile* tiles, int count,
                        const std::byte* const* rows, int tokens, int known) {
@@ -185,17 +183,7 @@ inline void accumulate(const PartForm&, int64_t width, const SpanTile* tiles, in
     for (int t = 0; t < tokens; t += 2) {
       interleave(rows[t] + column * 2, rows[t + 1] + column * 2, width - column, values + t * 2);
     }
-    for (int i = 0; i < count; ++i) {
-      const SpanTile& tile = tiles[i];
-      if (tile.tokens == 0) continue;
-      int q = 0;
-      for (; q + 4 <= tile.lanes; q += 4) accumulate_block<4>(tile, q, values, column, stride);
-      if (q + 2 <= tile.lanes) {
-        accumulate_block<2>(tile, q, values, column, stride);
-        q += 2;
-      }
-      if (q < tile.lanes) accumulate_block<1>(tile, q, values, column, stride);
-    }
+    accumulate_tiles<Block>(tiles, count, values, column, stride);
   }
 }
 

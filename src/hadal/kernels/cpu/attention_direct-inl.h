@@ -91,3 +91,26 @@ HADAL_INLINE int32_t word_at(const std::byte* p) {
   __builtin_memcpy(&word, p, sizeof(word));
   return word;
 }
+
+constexpr int kColumns = 64;  // of values, worked on together
+inline int64_t context_stride(int64_t width) {
+  return (width + kColumns - 1) / kColumns * kColumns;
+}
+
+// Block::run<queries>(tile, first query, ...) for the queries of all tiles that see this span, as
+// many at once as registers allow.
+template <typename Block>
+HADAL_INLINE void accumulate_tiles(const SpanTile* tiles, int count, const __m512i* values,
+                                   int64_t column, int64_t stride) {
+  for (int i = 0; i < count; ++i) {
+    const SpanTile& tile = tiles[i];
+    if (tile.tokens == 0) continue;
+    int q = 0;
+    for (; q + 4 <= tile.lanes; q += 4) Block::template run<4>(tile, q, values, column, stride);
+    if (q + 2 <= tile.lanes) {
+      Block::template run<2>(tile, q, values, column, stride);
+      q += 2;
+    }
+    if (q < tile.lanes) Block::template run<1>(tile, q, values, column, stride);
+  }
+}

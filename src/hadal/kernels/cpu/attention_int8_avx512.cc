@@ -29,7 +29,6 @@ namespace {
 // 128 products of a weight's 8 bits and a code's 7 are far from 2^31, and so are 65536 (a query's
 // fine codes have 11 bits and a sign, a key's 13 and a sign: 64 of their products stay below 2^30).
 constexpr int kSpan = 128;
-constexpr int kColumns = 64;  // of values, worked on together
 constexpr int kFineMax = 64;
 constexpr float kFineQuery = 2047.0f;
 
@@ -48,9 +47,6 @@ inline bool takes(const PartForm& keys, const PartForm& values, int64_t) {
 }
 inline int64_t tile_bytes(const PartForm& keys) {
   return (coarse_words(keys) + fine_words(keys)) * 64 + static_cast<int64_t>(sizeof(TileEnd));
-}
-inline int64_t context_stride(int64_t width) {
-  return (width + kColumns - 1) / kColumns * kColumns;
 }
 
 // The greatest magnitude of x[0, count), not finite where numbers broke.
@@ -270,39 +266,41 @@ HADAL_INLINE void interleave(const std::byte* const* rows, int64_t column, __mma
   _mm512_store_si512(target + 3, _mm512_unpackhi_epi16(b, d));
 }
 
-template <int kQueries>
-HADAL_INLINE void accumulate_block(const SpanTile& tile, int first, const __m512i* values,
-                                   int64_t column, int64_t stride) {
-  __m512i sums[kQueries][4];
-#pragma GCC unroll 8
-  for (int q = 0; q < kQueries; ++q) {
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) sums[q][v] = _mm512_setzero_si512();
-  }
-  const float* weights = tile.scores + first;
-  for (int t = 0; t < tile.tokens; t += 4, weights += 16, values += 4) {
+struct Block {
+  template <int kQueries>
+  HADAL_INLINE static void run(const SpanTile& tile, int first, const __m512i* values,
+                               int64_t column, int64_t stride) {
+    __m512i sums[kQueries][4];
 #pragma GCC unroll 8
     for (int q = 0; q < kQueries; ++q) {
-      int32_t word;
-      __builtin_memcpy(&word, weights + q, sizeof(word));
-      const __m512i weight = _mm512_set1_epi32(word);
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) add_dot_u8_i8(sums[q][v], weight, values[v]);
+      for (int v = 0; v < 4; ++v) sums[q][v] = _mm512_setzero_si512();
     }
-  }
+    const float* weights = tile.scores + first;
+    for (int t = 0; t < tile.tokens; t += 4, weights += 16, values += 4) {
 #pragma GCC unroll 8
-  for (int q = 0; q < kQueries; ++q) {
-    const __m512 shrink = _mm512_set1_ps(tile.shrink[first + q]);
-    const __m512 factor = _mm512_set1_ps(tile.factor[first + q]);
-    float* context = tile.context + (first + q) * stride + column;
+      for (int q = 0; q < kQueries; ++q) {
+        int32_t word;
+        __builtin_memcpy(&word, weights + q, sizeof(word));
+        const __m512i weight = _mm512_set1_epi32(word);
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) {
-      const __m512 kept = _mm512_mul_ps(load_floats(context + 16 * v), shrink);
-      _mm512_store_ps(context + 16 * v,
-                      _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[q][v]), factor, kept));
+        for (int v = 0; v < 4; ++v) add_dot_u8_i8(sums[q][v], weight, values[v]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int q = 0; q < kQueries; ++q) {
+      const __m512 shrink = _mm512_set1_ps(tile.shrink[first + q]);
+      const __m512 factor = _mm512_set1_ps(tile.factor[first + q]);
+      float* context = tile.context + (first + q) * stride + column;
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) {
+        const __m512 kept = _mm512_mul_ps(load_floats(context + 16 * v), shrink);
+        _mm512_store_ps(context + 16 * v,
+                        _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[q][v]), factor, kept));
+      }
     }
   }
-}
+};
 
 inline void accumulate(const PartForm& values_form, int64_t width, const SpanTile* tiles, int count,
                        const std::byte* const* rows, int tokens, int known) {
@@ -313,17 +311,7 @@ inline void accumulate(const PartForm& values_form, int64_t width, const SpanTil
     const int64_t left = width - column;
     const __mmask64 mask = left >= kColumns ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
     for (int t = 0; t < tokens; t += 4) interleave(rows + t, column, mask, values + t);
-    for (int i = 0; i < count; ++i) {
-      const SpanTile& tile = tiles[i];
-      if (tile.tokens == 0) continue;
-      int q = 0;
-      for (; q + 4 <= tile.lanes; q += 4) accumulate_block<4>(tile, q, values, column, stride);
-      if (q + 2 <= tile.lanes) {
-        accumulate_block<2>(tile, q, values, column, stride);
-        q += 2;
-      }
-      if (q < tile.lanes) accumulate_block<1>(tile, q, values, column, stride);
-    }
+    accumulate_tiles<Block>(tiles, count, values, column, stride);
   }
 }
 
