@@ -177,18 +177,12 @@ TEST(Engine, RefusesWhatMakesNoSense) {
 }
 
 TEST(Engine, RefusesOptionsThatDoNotFit) {
-  const Tokenizer tokenizer = testing::fake_tokenizer();
-  const auto backend = kernels::make_reference_backend();
-  ThreadPool pool(1);
-  EngineMetrics metrics("fake");
-  const SystemClock clock;
-  const auto refusal = [&](const EngineOptions& options) {
+  const auto refusal = [](const EngineOptions& options) {
     FakeModel::Options model;
-    model.vocabulary = tokenizer.vocabulary_size();
-    const auto engine = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend, pool,
-                                     options, metrics, clock, {});
-    EXPECT_FALSE(engine);
-    return engine ? "" : engine.error().what;
+    model.vocabulary = testing::fake_tokenizer().vocabulary_size();
+    const auto refused = testing::refusal_of(options, model);
+    EXPECT_TRUE(refused);
+    return refused ? refused->what : "";
   };
   EngineOptions options = fake_engine_options();
   options.context = 257;
@@ -204,13 +198,8 @@ TEST(Engine, RefusesOptionsThatDoNotFit) {
 }
 
 TEST(Engine, RefusesGuessesThatNothingCanMake) {
-  const Tokenizer tokenizer = testing::fake_tokenizer();
-  const auto backend = kernels::make_reference_backend();
-  ThreadPool pool(1);
-  EngineMetrics metrics("fake");
-  const SystemClock clock;
   FakeModel::Options model;
-  model.vocabulary = tokenizer.vocabulary_size();
+  model.vocabulary = testing::fake_tokenizer().vocabulary_size();
   const auto what = [&](Speculate speculate, int32_t draft_max, int32_t draft_vocabulary) {
     EngineOptions options = fake_engine_options();
     options.speculate = speculate;
@@ -221,9 +210,8 @@ TEST(Engine, RefusesGuessesThatNothingCanMake) {
       small.vocabulary = draft_vocabulary;
       draft = std::make_unique<FakeModel>(small);
     }
-    const auto engine = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend, pool,
-                                     options, metrics, clock, {}, std::move(draft));
-    return engine ? "" : engine.error().what;
+    const auto refused = testing::refusal_of(options, model, std::move(draft));
+    return refused ? refused->what : "";
   };
   EXPECT_EQ(what(Speculate::kAuto, 16, 0), "");
   EXPECT_EQ(what(Speculate::kDraft, 16, model.vocabulary), "");
@@ -234,18 +222,12 @@ TEST(Engine, RefusesGuessesThatNothingCanMake) {
 }
 
 TEST(Engine, RefusesATokenizerOfAnotherModel) {
-  const Tokenizer tokenizer = testing::fake_tokenizer();
-  const auto backend = kernels::make_reference_backend();
-  ThreadPool pool(1);
-  EngineMetrics metrics("fake");
-  const SystemClock clock;
   FakeModel::Options model;
   for (const int32_t extra : {-1, 0, 100}) {
-    model.vocabulary = tokenizer.vocabulary_size() + extra;
-    const auto engine = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend, pool,
-                                     fake_engine_options(), metrics, clock, {});
-    EXPECT_EQ(engine.has_value(), extra >= 0) << extra;
-    const std::string what = engine ? "" : engine.error().what;
+    model.vocabulary = testing::fake_tokenizer().vocabulary_size() + extra;
+    const auto refused = testing::refusal_of(fake_engine_options(), model);
+    EXPECT_EQ(!refused, extra >= 0) << extra;
+    const std::string what = refused ? refused->what : "";
     EXPECT_THAT(what, HasSubstr(extra >= 0 ? "" : "not of one model"));
   }
 }

@@ -176,17 +176,11 @@ TEST(KvDisk, DamagedPagesAreComputedAnew) {
 TEST(KvDisk, AnEngineWithAFolderInUseDoesNotStart) {
   const TemporaryFolder folder;
   const FakeEngine engine(disk_options(folder));
-  const Tokenizer tokenizer = testing::fake_tokenizer();
-  const auto backend = kernels::make_reference_backend();
-  ThreadPool pool(1);
-  EngineMetrics metrics("fake");
-  const SystemClock clock;
   FakeModel::Options model;
-  model.vocabulary = tokenizer.vocabulary_size();
-  const auto second = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend, pool,
-                                   disk_options(folder), metrics, clock, {});
-  ASSERT_FALSE(second);
-  EXPECT_EQ(second.error().code, Code::kUnavailable);
+  model.vocabulary = testing::fake_tokenizer().vocabulary_size();
+  const auto second = testing::refusal_of(disk_options(folder), model);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->code, Code::kUnavailable);
 }
 
 // As EngineStorm, with a disk below a memory that is far too small, over several lives: pages of

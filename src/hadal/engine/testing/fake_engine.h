@@ -19,6 +19,20 @@ inline EngineOptions fake_engine_options() {
   return options;
 }
 
+// What Engine::make refuses these with; nothing where it makes an engine.
+inline std::optional<Error> refusal_of(const EngineOptions& options,
+                                       const FakeModel::Options& model,
+                                       std::unique_ptr<Model> draft = nullptr) {
+  const Tokenizer tokenizer = fake_tokenizer();
+  const auto backend = kernels::make_reference_backend();
+  ThreadPool pool(1);
+  EngineMetrics metrics("fake");
+  const SystemClock clock;
+  const auto engine = Engine::make(std::make_unique<FakeModel>(model), tokenizer, *backend, pool,
+                                   options, metrics, clock, {}, std::move(draft));
+  return engine ? std::nullopt : std::optional(engine.error());
+}
+
 class FakeEngine {
  public:
   explicit FakeEngine(EngineOptions options = fake_engine_options(), FakeModel::Options model = {},
