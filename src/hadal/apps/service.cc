@@ -3,14 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <random>
 #include <utility>
 
 #include "hadal/api/anthropic.h"
 #include "hadal/api/openai_answer.h"
-#include "hadal/apps/generation.h"
-#include "hadal/apps/prompt.h"
 
 namespace hadal::apps {
 namespace {
@@ -30,69 +27,7 @@ uint64_t random_salt() {
   return (static_cast<uint64_t>(device()) << 32) | device();
 }
 
-api::Parsed<std::string> known_name(const ServedModel& model, const std::string& asked) {
-  if (asked.empty()) return model.names.front();
-  if (model.is_named(asked)) return asked;
-  return fail(api::ApiError(Code::kNotFound,
-                            fmt::format("the model '{}' is not served here; served: {}",
-                                        asked.substr(0, 128), fmt::join(model.names, ", ")),
-                            "model", "model_not_found"));
-}
-
-// Ids must name tokens of this vocabulary before anything looks them up.
-api::Parsed<void> check_tokens(const ServedModel& model, const std::vector<TokenId>& tokens,
-                               std::string_view field) {
-  const int32_t size = model.tokenizer->vocabulary_size();
-  for (const TokenId id : tokens) {
-    if (id >= size) {
-      return fail(api::ApiError(
-          Code::kInvalidInput,
-          fmt::format("{}: found token id {}, the vocabulary ends at {}", field, id, size - 1),
-          std::string(field)));
-    }
-  }
-  return {};
-}
-
 }  // namespace
-
-struct Service::Route {
-  std::string_view method;
-  std::string_view path;  // ending in '/': everything below it
-  void (Service::*handle)(Call&);
-  bool open = false;         // needs no key
-  bool needs_model = false;  // 503 while loading
-  bool works = false;        // starts work: 503 while draining
-};
-
-const std::vector<Service::Route>& Service::routes() {
-  static const std::vector<Route> kRoutes = {
-      {"GET", "/", &Service::home},
-      {"GET", "/health", &Service::health, true},
-      {"GET", "/version", &Service::version},
-      {"GET", "/metrics", &Service::metrics},
-      {"GET", "/v1/models", &Service::models, false, true},
-      {"GET", "/v1/models/", &Service::model_card, false, true},
-      {"POST", "/v1/chat/completions", &Service::chat, false, true, true},
-      {"POST", "/v1/completions", &Service::completion, false, true, true},
-      {"POST", "/v1/messages", &Service::messages, false, true, true},
-      {"POST", "/v1/messages/count_tokens", &Service::count_tokens, false, true},
-      // Where DeepSeek's cloud has them, its beta and its Anthropic base among them.
-      {"GET", "/models", &Service::models, false, true},
-      {"GET", "/user/balance", &Service::balance},
-      {"POST", "/chat/completions", &Service::chat, false, true, true},
-      {"POST", "/completions", &Service::completion, false, true, true},
-      {"POST", "/beta/chat/completions", &Service::chat, false, true, true},
-      {"POST", "/beta/completions", &Service::completion, false, true, true},
-      {"POST", "/beta/v1/chat/completions", &Service::chat, false, true, true},
-      {"POST", "/beta/v1/completions", &Service::completion, false, true, true},
-      {"POST", "/anthropic/v1/messages", &Service::messages, false, true, true},
-      {"POST", "/anthropic/v1/messages/count_tokens", &Service::count_tokens, false, true},
-      {"POST", "/tokenize", &Service::tokenize, false, true, true},
-      {"POST", "/detokenize", &Service::detokenize, false, true, true},
-  };
-  return kRoutes;
-}
 
 Service::Service(ServiceOptions options, std::shared_ptr<obs::Registry> registry,
                  const Clock& clock)
@@ -242,153 +177,6 @@ void Service::model_card(Call& call) {
   auto name = known_name(*call.model, asked);
   if (!name) return refuse(call, name.error());
   reply_json(call, api::model_answer(card_of(*call.model, *name)));
-}
-
-std::string Service::next_id(std::string_view prefix) {
-  return fmt::format("{}-{:016x}{:08x}", prefix, id_salt_, ++requests_);
-}
-
-api::AnswerInfo Service::answer_info(const Call& call, const std::string& name,
-                                     std::string_view prefix) {
-  return {next_id(prefix), clock_.unix_seconds(), name, call.model->fingerprint};
-}
-
-void Service::chat(Call& call) {
-  auto request = api::parse_chat(call.request.body);
-  if (!request) return refuse(call, request.error());
-  auto name = known_name(*call.model, request->model);
-  if (!name) return refuse(call, name.error());
-  api::AnswerInfo info = answer_info(call, *name, "chatcmpl");
-  info.service_tier = request->service_tier;
-  start_chat(call, std::move(*request), std::move(info), false);
-}
-
-void Service::messages(Call& call) {
-  auto request = api::parse_messages_request(call.request.body, false);
-  if (!request) return refuse(call, request.error());
-  auto name = known_name(*call.model, request->model);
-  if (!name) return refuse(call, name.error());
-  api::AnswerInfo info = answer_info(call, *name, "msg");
-  std::replace(info.id.begin(), info.id.end(), '-', '_');
-  start_chat(call, std::move(*request), std::move(info), true);
-}
-
-void Service::count_tokens(Call& call) {
-  auto request = api::parse_messages_request(call.request.body, true);
-  if (!request) return refuse(call, request.error());
-  auto name = known_name(*call.model, request->model);
-  if (!name) return refuse(call, name.error());
-  auto prompt = chat_prompt(*call.model, *request, clock_.unix_seconds());
-  if (!prompt) return refuse(call, prompt.error());
-  reply_json(call, api::count_answer(static_cast<int64_t>(prompt->tokens.size())));
-}
-
-// Nothing is paid for here, so there is always enough.
-void Service::balance(Call& call) {
-  reply_json(call, R"({"is_available":true,"balance_infos":[]})");
-}
-
-void Service::start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info,
-                         bool anthropic) {
-  auto prompt = chat_prompt(*call.model, request, clock_.unix_seconds());
-  if (!prompt) return refuse(call, prompt.error());
-  info.prompt_tokens = static_cast<int64_t>(prompt->tokens.size());
-  const std::string id = info.id;
-  GenerationPlan plan;
-  plan.chat = true;
-  plan.route = call.route;
-  plan.prompts.push_back(std::move(prompt->tokens));
-  plan.format = std::move(prompt->format);
-  plan.primed = std::move(prompt->primed);
-  plan.steering = std::move(prompt->steering);
-  plan.shown_tokens = std::move(prompt->shown_tokens);
-  plan.include_reasoning = request.include_reasoning;
-  plan.one_call = !request.parallel_tool_calls;
-  plan.json_object = request.json_object;
-  plan.heartbeat = options_.heartbeat;
-  plan.form = anthropic ? api::messages_form(std::move(info))
-                        : api::chat_form(std::move(info), request.include_usage);
-  std::make_shared<Generation>(call.model, http_metrics_, id, std::move(request), std::move(plan),
-                               std::move(call.writer))
-      ->start();
-}
-
-api::Parsed<std::vector<TokenId>> Service::completion_prompt(const ServedModel& model,
-                                                             const api::CompletionRequest& request,
-                                                             api::Prompt prompt) {
-  std::vector<TokenId> tokens;
-  if (auto* text = std::get_if<std::string>(&prompt)) {
-    if (request.suffix) return infill_prompt(model, *text, *request.suffix);
-    EncodeOptions options;
-    options.add_bos = request.add_special_tokens && model.tokenizer->data().add_bos;
-    tokens = model.tokenizer->encode(*text, options);
-  } else {
-    tokens = std::move(std::get<std::vector<int32_t>>(prompt));
-  }
-  HADAL_TRY_VOID(check_tokens(model, tokens, "prompt"));
-  return tokens;
-}
-
-void Service::completion(Call& call) {
-  auto request = api::parse_completion(call.request.body);
-  if (!request) return refuse(call, request.error());
-  auto name = known_name(*call.model, request->model);
-  if (!name) return refuse(call, name.error());
-  GenerationPlan plan;
-  plan.route = call.route;
-  plan.echo = request->echo;
-  plan.heartbeat = options_.heartbeat;
-  for (api::Prompt& prompt : request->prompts) {
-    auto tokens = completion_prompt(*call.model, *request, std::move(prompt));
-    if (!tokens) return refuse(call, tokens.error());
-    plan.prompts.push_back(std::move(*tokens));
-  }
-  api::AnswerInfo info = answer_info(call, *name, "cmpl");
-  info.service_tier = request->service_tier;
-  const std::string id = info.id;
-  plan.form = api::completion_form(std::move(info), request->include_usage);
-  std::make_shared<Generation>(call.model, http_metrics_, id, std::move(*request), std::move(plan),
-                               std::move(call.writer))
-      ->start();
-}
-
-void Service::tokenize(Call& call) {
-  auto request = api::parse_tokenize(call.request.body);
-  if (!request) return refuse(call, request.error());
-  const ServedModel& model = *call.model;
-  if (auto name = known_name(model, request->model); !name) return refuse(call, name.error());
-  std::vector<TokenId> tokens;
-  if (request->prompt) {
-    EncodeOptions options;
-    options.add_bos = request->add_special_tokens && model.tokenizer->data().add_bos;
-    tokens = model.tokenizer->encode(*request->prompt, options);
-  } else {
-    api::ChatRequest chat;
-    chat.messages = std::move(request->messages);
-    chat.tools = std::move(request->tools);
-    chat.thinking = request->thinking;
-    chat.add_generation_prompt = request->add_generation_prompt;
-    auto prompt = chat_prompt(model, chat, clock_.unix_seconds());
-    if (!prompt) return refuse(call, prompt.error());
-    tokens = std::move(prompt->tokens);
-  }
-  std::vector<std::string> strings;
-  if (request->return_token_strings) {
-    for (const TokenId id : tokens) strings.emplace_back(model.tokenizer->piece(id, true));
-  }
-  reply_json(call, api::tokenize_answer(tokens, model.engine->context(),
-                                        request->return_token_strings ? &strings : nullptr));
-}
-
-void Service::detokenize(Call& call) {
-  auto request = api::parse_detokenize(call.request.body);
-  if (!request) return refuse(call, request.error());
-  const ServedModel& model = *call.model;
-  if (auto name = known_name(model, request->model); !name) return refuse(call, name.error());
-  if (auto status = check_tokens(model, request->tokens, "tokens"); !status) {
-    return refuse(call, status.error());
-  }
-  reply_json(call, api::detokenize_answer(model.tokenizer->decode(request->tokens)));
 }
 
 }  // namespace hadal::apps

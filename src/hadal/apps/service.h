@@ -40,6 +40,13 @@ class Service {
   void publish(std::shared_ptr<const ServedModel> model);
   void drain() { draining_ = true; }
 
+  struct Address {
+    std::string_view method;
+    std::string_view path;  // ending in '/': everything below it
+  };
+  // All that handle() knows.
+  static std::vector<Address> addresses();
+
  private:
   struct Call {
     net::HttpRequest& request;
@@ -47,7 +54,14 @@ class Service {
     std::string_view route;
     std::shared_ptr<const ServedModel> model;  // null while loading
   };
-  struct Route;
+  struct Route {
+    std::string_view method;
+    std::string_view path;  // ending in '/': everything below it
+    void (Service::*handle)(Call&);
+    bool open = false;         // needs no key
+    bool needs_model = false;  // 503 while loading
+    bool works = false;        // starts work: 503 while draining
+  };
   static const std::vector<Route>& routes();
 
   bool authorized(const net::HttpRequest& request) const;
@@ -73,8 +87,10 @@ class Service {
   void messages(Call& call);
   void count_tokens(Call& call);
   void balance(Call& call);
-  // Of any protocol; `anthropic`: the answer's form.
-  void start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info, bool anthropic);
+  using MakeForm = std::unique_ptr<api::AnswerForm> (*)(api::AnswerInfo, const api::ChatRequest&);
+  // Of any protocol; `form`: how its answers are written.
+  void start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info, MakeForm form);
+  static api::Parsed<std::string> known_name(const ServedModel& model, const std::string& asked);
   static api::Parsed<std::vector<TokenId>> completion_prompt(const ServedModel& model,
                                                              const api::CompletionRequest& request,
                                                              api::Prompt prompt);
