@@ -1,4 +1,5 @@
-"""bench/compare and bench/engine on the embedded model, small: the server against itself."""
+"""The scripts of bench/ on the embedded model, small: a server against itself, the engine against programs
+that only print."""
 
 import json
 import os
@@ -70,6 +71,56 @@ class Bench(unittest.TestCase):
         for row in result["bench"]["results"]:
             self.assertGreater(row["share"], 0)
             self.assertGreater(min(row["bandwidth_ceiling"], row["compute_ceiling"]), 0)
+
+    def beside(self, *arguments, batched_rows=(1, 4)):
+        """bench/beside, with programs that print what theirs do and keep how they were called."""
+        with tempfile.TemporaryDirectory() as folder:
+            rows = "".join(f"print('|    16 |      2 | {b:4d} |  72 | 0.7 | 84.25 | 0.9 | {20.5 * b:8.2f} | 1.7 | 55.2 |')\n"
+                           for b in batched_rows)
+            for name, prints in (
+                    ("llama-bench", "print('loading')\nprint('[{\"n_prompt\": 16, \"avg_ts\": 50.0}]')\n"),
+                    ("llama-batched-bench", "print('|    PP |     TG |    B |')\nprint('|---|---|---|')\n" + rows)):
+                path = os.path.join(folder, name)
+                with open(path, "w") as file:
+                    file.write(f"#!{sys.executable}\nimport sys\n"
+                               f"print(*sys.argv[1:], file=open({path!r} + '.calls', 'a'))\n{prints}")
+                os.chmod(path, 0o755)
+            model = os.path.join(BENCH, "..", "models", "tiny", "hadal-tiny.gguf")
+            done, result = run("beside", "--programs", folder, "--name", "fake", "--model", model, "--threads", "1",
+                               "--prefill", "16", "--decode", "2", "--batch", "1,4", *arguments)
+            calls = {}
+            for name in ("llama-bench", "llama-batched-bench"):
+                with open(os.path.join(folder, name + ".calls")) as file:
+                    calls[name] = file.read().splitlines()
+            return done, result, calls
+
+    def test_beside(self):
+        done, result, calls = self.beside("--rounds", "2", "--flags", "best", "-fa 1", "-fa on", "--flags", "plain",
+                                          "", "")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.check_record(result, "beside")
+        names = ["hadal", "hadal same token", "fake best", "fake plain"]
+        self.assertEqual(list(result["rounds"]), names)
+        for name in names:
+            self.assertEqual(len(result["rounds"][name]), 2)
+        for name in names[:2]:
+            for figures in result["rounds"][name]:
+                self.assertGreater(figures["read_bandwidth"], 0)
+        self.assertEqual(result["medians"]["fake best"], {"prefill 16": 50.0, "decode x 1": 20.5, "decode x 4": 82.0})
+        self.assertEqual(list(result["medians"]["hadal same token"]), ["decode x 1", "decode x 4"])
+        rounds = [figures["tokens_per_second"]["decode x 4"] for figures in result["rounds"]["hadal same token"]]
+        self.assertAlmostEqual(result["hadal_over_other"]["hadal same token / fake plain"]["decode x 4"],
+                               sum(rounds) / 2 / 82.0)
+        self.assertEqual(len(result["hadal_over_other"]), 4)
+        # The second round the other way round; each set's flags to its own program.
+        self.assertEqual(["-fa 1" in call for call in calls["llama-bench"]], [True, False, False, True])
+        self.assertEqual(["-fa on" in call for call in calls["llama-batched-bench"]], [True, False, False, True])
+
+    def test_beside_refuses_what_it_cannot_read(self):
+        done, result, _ = self.beside("--rounds", "1", batched_rows=(1,))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("no row for batches [4]", done.stderr)
+        self.assertIsNone(result)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,10 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
       ->check(CLI::Range(0, 1 << 20));
   app.add_option("--decode", flags->bench.decode_tokens, "steps of each decode run [32]")
       ->check(CLI::Range(1, 1 << 20));
+  app.add_flag(
+      "--same-token", flags->bench.same_token,
+      "all sequences decode one and the same token, and so share experts; otherwise tokens "
+      "are drawn");
   app.add_option("--depth", flags->bench.depth, "tokens already in each cache [0]")
       ->check(CLI::Range(0, 1 << 20));
   app.add_option("--repeats", flags->bench.repeats, "runs of each, the median counts [3]")

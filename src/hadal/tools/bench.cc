@@ -14,8 +14,11 @@ namespace {
 
 constexpr int32_t kBlockTokens = 32;
 constexpr int32_t kFillRows = 512;  // of a step that only fills caches to --depth
+constexpr int32_t kSameToken = 0;
 
-// Sequences side by side in one cache, with tokens from a fixed seed.
+enum class Tokens : uint8_t { kDrawn, kSame };
+
+// Sequences side by side in one cache, with tokens from a fixed seed or all the same.
 class Runner {
  public:
   Runner(Model& model, KvArena arena, int32_t blocks_each, const Clock& clock)
@@ -26,12 +29,14 @@ class Runner {
 
   // Seconds for `rows` more positions from `position` in each of `batch` sequences from number
   // `first`, as one step.
-  double step(int32_t first, int32_t batch, int32_t position, int32_t rows) {
+  double step(int32_t first, int32_t batch, int32_t position, int32_t rows, Tokens kind) {
     std::vector<int32_t> tokens, wanted;
     std::vector<kernels::Segment> segments;
     for (int32_t s = 0; s < batch; ++s) {
       segments.push_back({s * rows, rows, position, sequence_blocks(first + s)});
-      for (int32_t r = 0; r < rows; ++r) tokens.push_back(token());
+      for (int32_t r = 0; r < rows; ++r) {
+        tokens.push_back(kind == Tokens::kSame ? kSameToken : drawn_token());
+      }
       wanted.push_back(s * rows + rows - 1);
     }
     const Nanos start = clock_.now();
@@ -44,7 +49,7 @@ class Runner {
     return std::span(blocks_).subspan(static_cast<size_t>(s * blocks_each_),
                                       static_cast<size_t>(blocks_each_));
   }
-  int32_t token() {
+  int32_t drawn_token() {
     return static_cast<int32_t>(rng_.next() % static_cast<uint64_t>(model_.config().vocabulary));
   }
 
@@ -62,14 +67,15 @@ double distinct_experts(const MoeConfig& moe, double rows) {
   return experts * (1.0 - std::pow(1.0 - moe.gate.experts_used / experts, rows));
 }
 
-// Share of the weights that one step of `rows` rows reads, by parameters.
-double read_share(const ModelConfig& c, double rows) {
+// Share of the weights that one step reads, by parameters, when its rows choose experts as
+// `choosing` independent rows do.
+double read_share(const ModelConfig& c, double choosing) {
   const auto total = static_cast<double>(c.parameters_total());
   const auto active = static_cast<double>(c.parameters_active());
   if (c.moe.experts == 0) return active / total;
   const double expert = 3.0 * c.hidden * c.moe.inner;
   const double layers = c.layers - c.moe.dense_layers;
-  const double more = distinct_experts(c.moe, rows) - c.moe.gate.experts_used;
+  const double more = distinct_experts(c.moe, choosing) - c.moe.gate.experts_used;
   return (active + layers * expert * more) / total;
 }
 
@@ -78,18 +84,27 @@ struct Ceilings {
   uint64_t weight_bytes;
 };
 
-BenchResult summarize(std::string name, int32_t batch, double tokens, std::vector<double> seconds,
-                      const ModelConfig& config, const Ceilings& ceilings, double rows) {
+// What a run is: rows of one step, and how many of them choose experts for themselves.
+struct Run {
+  std::string name;
+  int32_t batch;
+  double rows, choosing;
+  double tokens;  // of one repeat
+};
+
+BenchResult summarize(const Run& run, std::vector<double> seconds, const ModelConfig& config,
+                      const Ceilings& ceilings) {
   std::sort(seconds.begin(), seconds.end());
-  BenchResult result{std::move(name),
-                     batch,
-                     tokens / seconds[seconds.size() / 2],
-                     tokens / seconds.front(),
-                     tokens / seconds.back(),
+  BenchResult result{run.name,
+                     run.batch,
+                     run.tokens / seconds[seconds.size() / 2],
+                     run.tokens / seconds.front(),
+                     run.tokens / seconds.back(),
                      0,
                      0};
-  const double bytes = static_cast<double>(ceilings.weight_bytes) * read_share(config, rows);
-  if (ceilings.bandwidth > 0) result.bandwidth_ceiling = rows * ceilings.bandwidth / bytes;
+  const double bytes =
+      static_cast<double>(ceilings.weight_bytes) * read_share(config, run.choosing);
+  if (ceilings.bandwidth > 0) result.bandwidth_ceiling = run.rows * ceilings.bandwidth / bytes;
   const double operations = 2.0 * static_cast<double>(config.parameters_active());
   if (ceilings.int8 > 0) result.compute_ceiling = ceilings.int8 / operations;
   return result;
@@ -118,40 +133,48 @@ Result<BenchReport> run_bench(Model& model, kernels::Backend& backend, ThreadPoo
   HADAL_TRY_VOID(model.prepare(std::max({options.prefill_tokens, batch_max, chunk}), batch_max));
   Runner runner(model, std::move(arena), blocks_each, clock);
 
-  BenchReport report{
-      config.name, std::string(backend.name()), pool.threads(), 0, 0, model.weight_bytes(), {}};
+  BenchReport report;
+  report.model = config.name;
+  report.implementation = backend.name();
+  report.threads = pool.threads();
+  report.weight_bytes = model.weight_bytes();
+  report.same_token = options.same_token;
   progress("machine ceilings");
   HADAL_TRY(report.read_bandwidth, measure_read_bandwidth(pool, clock, {}));
   report.int8_peak = measure_arithmetic(pool, clock, features, {}).int8;
   const Ceilings ceilings{report.read_bandwidth, report.int8_peak, report.weight_bytes};
 
   if (options.prefill_tokens > 0) {
-    progress(fmt::format("prefill {}", options.prefill_tokens));
+    const int32_t rows = options.prefill_tokens;
+    const Run run{fmt::format("prefill {}", rows), 1, rows * 1.0, rows * 1.0, rows * 1.0};
+    progress(run.name);
     std::vector<double> seconds;
-    runner.step(0, 1, 0, std::min(options.prefill_tokens, 32));  // touches every page once
-    for (int32_t i = 0; i < options.repeats; ++i)
-      seconds.push_back(runner.step(0, 1, 0, options.prefill_tokens));
-    report.results.push_back(summarize(fmt::format("prefill {}", options.prefill_tokens), 1,
-                                       options.prefill_tokens, seconds, config, ceilings,
-                                       options.prefill_tokens));
-  }
-  for (const int32_t batch : options.batches) {
-    progress(fmt::format("decode x {}", batch));
-    for (int32_t done = 0; done < options.depth; done += chunk) {
-      for (int32_t s = 0; s < batch; ++s)
-        runner.step(s, 1, done, std::min(chunk, options.depth - done));
+    runner.step(0, 1, 0, std::min(rows, 32), Tokens::kDrawn);  // touches every page once
+    for (int32_t i = 0; i < options.repeats; ++i) {
+      seconds.push_back(runner.step(0, 1, 0, rows, Tokens::kDrawn));
     }
-    runner.step(0, batch, options.depth, 1);
+    report.results.push_back(summarize(run, seconds, config, ceilings));
+  }
+  const Tokens kind = options.same_token ? Tokens::kSame : Tokens::kDrawn;
+  for (const int32_t batch : options.batches) {
+    const Run run{fmt::format("decode x {}", batch), batch, batch * 1.0,
+                  options.same_token ? 1.0 : batch, 1.0 * batch * options.decode_tokens};
+    progress(run.name);
+    for (int32_t done = 0; done < options.depth; done += chunk) {
+      for (int32_t s = 0; s < batch; ++s) {
+        runner.step(s, 1, done, std::min(chunk, options.depth - done), kind);
+      }
+    }
+    runner.step(0, batch, options.depth, 1, kind);
     std::vector<double> seconds;
     for (int32_t i = 0; i < options.repeats; ++i) {
       double sum = 0;
-      for (int32_t t = 0; t < options.decode_tokens; ++t)
-        sum += runner.step(0, batch, options.depth + t, 1);
+      for (int32_t t = 0; t < options.decode_tokens; ++t) {
+        sum += runner.step(0, batch, options.depth + t, 1, kind);
+      }
       seconds.push_back(sum);
     }
-    report.results.push_back(summarize(fmt::format("decode x {}", batch), batch,
-                                       static_cast<double>(batch) * options.decode_tokens, seconds,
-                                       config, ceilings, batch));
+    report.results.push_back(summarize(run, seconds, config, ceilings));
   }
   return report;
 }
@@ -168,15 +191,19 @@ std::string bench_text(const BenchReport& r) {
                        b.tokens_per_second, fmt::format("{:.1f} - {:.1f}", b.slowest, b.fastest),
                        b.bandwidth_ceiling, b.compute_ceiling, 100.0 * b.share());
   }
-  return out + "\nshare: of the nearer ceiling, both measured on this machine beside the runs\n";
+  out += "\nshare: of the nearer ceiling, both measured on this machine beside the runs\n";
+  if (r.same_token) {
+    out += "every sequence decodes one and the same token: they share the experts of one row\n";
+  }
+  return out;
 }
 
 std::string bench_json(const BenchReport& r) {
   std::string out = fmt::format(
       "{{\"model\": {}, \"implementation\": \"{}\", \"threads\": {}, \"weight_bytes\": {}, "
-      "\"read_bandwidth\": {:.0f}, \"int8_peak\": {:.0f}, \"results\": [",
+      "\"read_bandwidth\": {:.0f}, \"int8_peak\": {:.0f}, \"same_token\": {}, \"results\": [",
       json_string(r.model), r.implementation, r.threads, r.weight_bytes, r.read_bandwidth,
-      r.int8_peak);
+      r.int8_peak, r.same_token);
   for (size_t i = 0; i < r.results.size(); ++i) {
     const BenchResult& b = r.results[i];
     out += fmt::format(

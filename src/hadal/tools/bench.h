@@ -26,6 +26,9 @@ struct BenchOptions {
   std::vector<int32_t> batches = {1, 4, 8, 16, 32, 64};
   int32_t depth = 0;    // tokens already in every sequence's cache
   int32_t repeats = 3;  // medians are quoted
+  // Every sequence decodes one and the same token in every step, as llama-batched-bench does: all
+  // rows choose the same experts. Otherwise each token is drawn by itself.
+  bool same_token = false;
   DType kv_dtype = DType::kF16;
 };
 
@@ -46,6 +49,7 @@ struct BenchReport {
   double read_bandwidth = 0;  // bytes per second, measured beside the runs
   double int8_peak = 0;       // operations per second
   uint64_t weight_bytes = 0;
+  bool same_token = false;  // of the decode runs
   std::vector<BenchResult> results;
 };
 

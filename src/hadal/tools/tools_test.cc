@@ -108,7 +108,40 @@ TEST(Bench, MeasuresEveryRowAndReportsShares) {
   }
   const auto json = boost::json::parse(bench_json(*report));
   EXPECT_EQ(json.at("results").as_array().size(), 3u);
+  EXPECT_FALSE(json.at("same_token").as_bool());
   EXPECT_THAT(bench_text(*report), HasSubstr("decode x 3"));
+  EXPECT_THAT(bench_text(*report), Not(HasSubstr("same token")));
+}
+
+// Sequences that decode one token read the experts of one row: the ceiling by bandwidth grows with
+// the batch, while drawn tokens touch more experts with every sequence.
+TEST(Bench, OneTokenForAllTouchesOneRowsExperts) {
+  const std::string path = golden("deepseek-v2-tiny-bf16");
+  SKIP_WITHOUT_GOLDEN(path);
+  const auto files = open_model(path);
+  ASSERT_TRUE(files) << files.error().what;
+  ThreadPool pool(2);
+  const SystemClock clock;
+  auto backend = kernels::make_cpu_backend("", cpu_features(), pool);
+  ASSERT_TRUE(backend) << backend.error().what;
+  auto model = load_model(*files, **backend, {});
+  ASSERT_TRUE(model) << model.error().what;
+  BenchOptions options;
+  options.prefill_tokens = 0;
+  options.decode_tokens = 1;
+  options.batches = {1, 8};
+  options.repeats = 1;
+  const auto growth = [&](bool same_token) {
+    options.same_token = same_token;
+    const auto report = run_bench(**model, **backend, pool, clock, cpu_features(), options,
+                                  [](const std::string&) {});
+    EXPECT_EQ(report->same_token, same_token);
+    EXPECT_EQ(boost::json::parse(bench_json(*report)).at("same_token").as_bool(), same_token);
+    EXPECT_EQ(bench_text(*report).find("same token") != std::string::npos, same_token);
+    return report->results[1].bandwidth_ceiling / report->results[0].bandwidth_ceiling;
+  };
+  EXPECT_NEAR(growth(true), 8.0, 1e-9);
+  EXPECT_LT(growth(false), 7.0);
 }
 
 }  // namespace
