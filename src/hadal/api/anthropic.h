@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -18,8 +17,9 @@ namespace hadal::api {
 // `counting`: of /v1/messages/count_tokens, which needs no max_tokens.
 Parsed<ChatRequest> parse_messages_request(std::string_view body, bool counting);
 
-// What the parser obeys.
-std::span<const FieldRule> messages_fields();
+// What the parser obeys. They differ in what is required.
+const FieldTable& messages_fields();
+const FieldTable& count_tokens_fields();
 
 std::unique_ptr<AnswerForm> messages_form(AnswerInfo info);
 // {"type": "error", "error": {"type", "message"}}

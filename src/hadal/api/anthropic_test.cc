@@ -3,9 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <iterator>
-
 namespace hadal::api {
 namespace {
 
@@ -159,21 +156,6 @@ TEST(MessagesForm, Errors) {
   EXPECT_EQ(messages_error({Code::kUnauthorized, "no"}),
             R"({"type":"error","error":{"type":"authentication_error","message":"no"}})");
   EXPECT_THAT(messages_error({Code::kExhausted, "no"}), HasSubstr("rate_limit_error"));
-}
-
-// The tables of the documentation are those that the parsers obey.
-TEST(Docs, HoldTheTablesOfTheParsers) {
-  std::ifstream file(std::string(HADAL_SOURCE_DIR) + "/docs/api.md", std::ios::binary);
-  const std::string docs{std::istreambuf_iterator<char>(file), {}};
-  const std::string wanted = ::testing::TempDir() + "hadal_api_tables.md";
-  std::ofstream tables(wanted);
-  for (const auto rules : {chat_fields(), completion_fields(), messages_fields()}) {
-    const std::string table = field_table(rules);
-    tables << table << "\n";
-    EXPECT_NE(docs.find(table), std::string::npos)
-        << "docs/api.md lacks a table as it is in " << wanted << "\n"
-        << table;
-  }
 }
 
 }  // namespace

@@ -6,8 +6,10 @@
 #include <boost/json.hpp>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "hadal/api/utf8.h"
+#include "hadal/base/check.h"
 #include "hadal/base/limits.h"
 
 namespace hadal::api {
@@ -150,26 +152,83 @@ Parsed<std::vector<int32_t>> token_ids(const json::array& array, const std::stri
   return ids;
 }
 
-std::string field_table(std::span<const FieldRule> rules) {
-  std::string out = "| field | here | |\n|---|---|---|\n";
-  for (const FieldRule& rule : rules) {
-    const std::string_view use = rule.use == FieldUse::kHonoured  ? "yes"
-                                 : rule.use == FieldUse::kIgnored ? "accepted, no effect"
-                                                                  : "refused";
-    out += fmt::format("| `{}` | {} | {} |\n", rule.name, use, rule.note);
+std::string listed(std::string_view words) {
+  std::string out;
+  for (size_t at = 0; at <= words.size();) {
+    const size_t end = std::min(words.find('|', at), words.size());
+    if (!out.empty()) out += end == words.size() ? " or " : ", ";
+    out += words.substr(at, end - at);
+    at = end + 1;
   }
   return out;
 }
 
-Fields::Fields(const json::object& object, std::string where)
-    : object_(object), where_(std::move(where)) {}
+namespace {
 
-void Fields::allow(std::span<const FieldRule> rules) {
+bool is_listed(std::string_view words, std::string_view word) {
+  return !word.empty() && word.find('|') == word.npos &&
+         ("|" + std::string(words) + "|").find("|" + std::string(word) + "|") != words.npos;
+}
+
+}  // namespace
+
+std::string expected_of(const FieldShape& shape) {
+  using Kind = FieldShape::Kind;
+  const auto count = [&](std::string_view what) {
+    return shape.count_min > 0
+               ? fmt::format("array of {} to {} {}", shape.count_min, shape.count_max, what)
+               : fmt::format("array of at most {} {}", shape.count_max, what);
+  };
+  switch (shape.kind) {
+    case Kind::kBoolean:
+      return "true or false";
+    case Kind::kInteger:
+      return fmt::format("integer {} to {}", shape.least, shape.most);
+    case Kind::kNumber:
+      return fmt::format("number {}{} to {}", shape.above ? "above " : "", shape.minimum,
+                         shape.maximum);
+    case Kind::kText:
+      return "string";
+    case Kind::kWord:
+      return listed(shape.words);
+    case Kind::kTexts:
+      return "string or " + count("strings");
+    case Kind::kTokens:
+      return count("token ids");
+    case Kind::kObject:
+      return shape.or_word ? fmt::format("{}, or an object", listed(shape.words)) : "object";
+    case Kind::kObjects:
+      return (shape.or_text ? "string or " : "") + count("objects");
+    case Kind::kOther:
+      return std::string(shape.expected);
+    case Kind::kAny:
+      break;
+  }
+  return "a value";
+}
+
+Fields::Fields(const json::object& object, const FieldTable& table, std::string where)
+    : object_(object), table_(table), where_(std::move(where)) {
+  check_names();
+}
+
+bool Fields::complete() {
+  for (size_t at = 0; at < table_.required.size() && ok();) {
+    const size_t end = std::min(table_.required.find('|', at), table_.required.size());
+    require(table_.required.substr(at, end - at));
+    at = end + 1;
+  }
+  return ok();
+}
+
+void Fields::check_names() {
+  const std::span<const FieldRule> rules = table_.rules;
   for (const auto& member : object_) {
     const std::string_view key(member.key().data(), member.key().size());
     const auto rule =
         std::find_if(rules.begin(), rules.end(), [&](const FieldRule& r) { return r.name == key; });
     if (rule == rules.end()) {
+      if (table_.open) continue;
       std::string text = fmt::format("unknown field '{}'", cut(path(key), 64));
       const auto nearest =
           std::min_element(rules.begin(), rules.end(), [&](const FieldRule& a, const FieldRule& b) {
@@ -189,19 +248,35 @@ void Fields::allow(std::span<const FieldRule> rules) {
   }
 }
 
+const FieldShape& Fields::shape_of(std::string_view name,
+                                   std::initializer_list<FieldShape::Kind> kinds) {
+  const auto rule = std::find_if(table_.rules.begin(), table_.rules.end(),
+                                 [&](const FieldRule& r) { return r.name == name; });
+  HADAL_CHECK(rule != table_.rules.end() && rule->use != FieldUse::kRefused,
+              std::string(table_.name) + "." + std::string(name));
+  HADAL_CHECK(std::find(kinds.begin(), kinds.end(), rule->shape.kind) != kinds.end(),
+              std::string(table_.name) + "." + std::string(name));
+  return rule->shape;
+}
+
 const json::value* Fields::find(std::string_view name) const {
   const json::value* value = object_.if_contains(json::string_view(name.data(), name.size()));
   return value == nullptr || value->is_null() ? nullptr : value;
 }
 
-void Fields::require(std::string_view name, std::string_view what) {
-  if (!has(name)) fault(name, fmt::format("is missing, expected {}", what));
+void Fields::require(std::string_view name) {
+  if (has(name)) return;
+  const auto rule = std::find_if(table_.rules.begin(), table_.rules.end(),
+                                 [&](const FieldRule& r) { return r.name == name; });
+  HADAL_CHECK(rule != table_.rules.end(), std::string(name));
+  fault(name, fmt::format("is missing, expected {}", expected_of(rule->shape)));
 }
 
 void Fields::boolean(std::string_view name, std::optional<bool>* target) {
+  shape_of(name, {FieldShape::Kind::kBoolean});
   const json::value* value = find(name);
   if (value == nullptr) return;
-  if (!value->is_bool()) return wrong(name, *value, "true or false");
+  if (!value->is_bool()) return wrong(name, *value);
   *target = value->get_bool();
 }
 
@@ -211,43 +286,47 @@ void Fields::boolean(std::string_view name, bool* target) {
   if (found) *target = *found;
 }
 
-void Fields::number(std::string_view name, double minimum, double maximum,
-                    std::optional<double>* target, bool above) {
+void Fields::number(std::string_view name, std::optional<double>* target) {
+  const FieldShape& shape = shape_of(name, {FieldShape::Kind::kNumber});
   const json::value* value = find(name);
   if (value == nullptr) return;
-  const bool endless = maximum >= std::numeric_limits<float>::max();
-  const std::string expected = fmt::format("number {}{}{}", above ? "above " : "", minimum,
-                                           endless ? " or more" : fmt::format(" to {}", maximum));
-  if (!value->is_number()) return wrong(name, *value, expected);
+  if (!value->is_number()) return wrong(name, *value);
   const double number = value->to_number<double>();
-  const bool inside =
-      std::isfinite(number) && (above ? number > minimum : number >= minimum) && number <= maximum;
-  if (!inside) return wrong(name, *value, expected);
+  const bool inside = std::isfinite(number) &&
+                      (shape.above ? number > shape.minimum : number >= shape.minimum) &&
+                      number <= shape.maximum;
+  if (!inside) return wrong(name, *value);
   *target = number;
 }
 
-void Fields::integer(std::string_view name, int64_t minimum, int64_t maximum,
-                     std::optional<int64_t>* target) {
+void Fields::integer(std::string_view name, std::optional<int64_t>* target) {
+  const FieldShape& shape = shape_of(name, {FieldShape::Kind::kInteger});
   const json::value* value = find(name);
   if (value == nullptr) return;
   const auto number = whole_number(*value);
-  if (!number || *number < minimum || *number > maximum) {
-    return wrong(name, *value, fmt::format("integer {} to {}", minimum, maximum));
-  }
+  if (!number || *number < shape.least || *number > shape.most) return wrong(name, *value);
   *target = *number;
 }
 
-void Fields::integer(std::string_view name, int32_t minimum, int32_t maximum, int32_t* target) {
+void Fields::integer(std::string_view name, int32_t* target) {
   std::optional<int64_t> found;
-  integer(name, minimum, maximum, &found);
-  if (found) *target = static_cast<int32_t>(*found);
+  integer(name, &found);
+  if (!found) return;
+  HADAL_CHECK(std::in_range<int32_t>(*found), std::string(name));
+  *target = static_cast<int32_t>(*found);
 }
 
-void Fields::text(std::string_view name, size_t bytes_max, std::string* target) {
+void Fields::text(std::string_view name, std::string* target) {
+  using Kind = FieldShape::Kind;
+  const FieldShape& shape =
+      shape_of(name, {Kind::kText, Kind::kWord, Kind::kObjects, Kind::kOther});
   const json::value* value = find(name);
   if (value == nullptr) return;
-  if (!value->is_string()) return wrong(name, *value, "string");
+  if (!value->is_string()) return wrong(name, *value);
   const auto& found = value->get_string();
+  const size_t bytes_max = shape.kind == Kind::kText   ? shape.bytes_max
+                           : shape.kind == Kind::kWord ? 256
+                                                       : limits::kBodyBytesMax;
   if (found.size() > bytes_max) {
     return fault(name,
                  fmt::format("has {} bytes, at most {} are allowed", found.size(), bytes_max));
@@ -255,40 +334,79 @@ void Fields::text(std::string_view name, size_t bytes_max, std::string* target) 
   target->assign(found.data(), found.size());
 }
 
-void Fields::integers(std::string_view name, size_t count_max, std::vector<int32_t>* target) {
+void Fields::word(std::string_view name, std::string* target) {
+  using Kind = FieldShape::Kind;
+  const FieldShape& shape = shape_of(name, {Kind::kWord, Kind::kObject});
   const json::value* value = find(name);
   if (value == nullptr) return;
-  if (!value->is_array()) return wrong(name, *value, "array of token ids");
-  if (value->get_array().size() > count_max) {
-    return wrong(name, *value, fmt::format("at most {} token ids", count_max));
+  if (!value->is_string()) return wrong(name, *value);
+  const std::string_view found(value->get_string().data(), value->get_string().size());
+  if (!is_listed(shape.words, found)) {
+    return fault(name, fmt::format("found '{}', expected {}", cut(found, 32), expected_of(shape)));
   }
+  target->assign(found);
+}
+
+void Fields::tokens(std::string_view name, std::vector<int32_t>* target) {
+  const FieldShape& shape = shape_of(name, {FieldShape::Kind::kTokens});
+  const json::value* value = find(name);
+  if (value == nullptr) return;
+  if (!value->is_array() || value->get_array().size() > shape.count_max) return wrong(name, *value);
   auto ids = token_ids(value->get_array(), path(name));
   if (!ids) return fault(ids.error());
   *target = std::move(*ids);
 }
 
-void Fields::texts(std::string_view name, size_t count_max, size_t bytes_max,
-                   std::vector<std::string>* target) {
+void Fields::texts(std::string_view name, std::vector<std::string>* target) {
+  const FieldShape& shape = shape_of(name, {FieldShape::Kind::kTexts});
   const json::value* value = find(name);
   if (value == nullptr) return;
-  const std::string expected = fmt::format("string or array of at most {} strings", count_max);
   json::array single;
   if (value->is_string()) single.push_back(*value);
-  if (!value->is_string() && !value->is_array()) return wrong(name, *value, expected);
+  if (!value->is_string() && !value->is_array()) return wrong(name, *value);
   const json::array& list = value->is_array() ? value->get_array() : single;
-  if (list.size() > count_max) return wrong(name, *value, expected);
+  if (list.size() > shape.count_max) return wrong(name, *value);
   for (size_t i = 0; i < list.size(); ++i) {
     const std::string element = fmt::format("{}[{}]", name, i);
     if (!list[i].is_string()) return wrong(element, list[i], "string");
     const auto& found = list[i].get_string();
     if (found.empty()) return fault(element, "is empty, expected at least one character");
-    if (found.size() > bytes_max) {
-      return fault(element,
-                   fmt::format("has {} bytes, at most {} are allowed", found.size(), bytes_max));
+    if (found.size() > shape.bytes_max) {
+      return fault(element, fmt::format("has {} bytes, at most {} are allowed", found.size(),
+                                        shape.bytes_max));
     }
     target->emplace_back(found.data(), found.size());
   }
 }
+
+const json::object* Fields::object_at(std::string_view name, const FieldShape&) {
+  const json::value* value = find(name);
+  if (value == nullptr) return nullptr;
+  if (value->is_object()) return &value->get_object();
+  wrong(name, *value);
+  return nullptr;
+}
+
+const json::array* Fields::objects_at(std::string_view name, const FieldShape& shape) {
+  const json::value* value = find(name);
+  if (value == nullptr) return nullptr;
+  if (value->is_array() && value->get_array().size() >= shape.count_min &&
+      value->get_array().size() <= shape.count_max) {
+    return &value->get_array();
+  }
+  wrong(name, *value);
+  return nullptr;
+}
+
+const json::object* Fields::element(const json::array& list, std::string_view name, size_t i) {
+  if (list[i].is_object()) return &list[i].get_object();
+  wrong(fmt::format("{}[{}]", name, i), list[i], "object");
+  return nullptr;
+}
+
+std::string Fields::as_json() const { return json::serialize(object_); }
+
+size_t Fields::size(const json::array& list) { return list.size(); }
 
 void Fields::fault(ApiError error) {
   if (!error_) error_ = std::move(error);
@@ -300,12 +418,20 @@ void Fields::fault(std::string_view name, std::string_view problem) {
 }
 
 void Fields::wrong(std::string_view name, const json::value& found, std::string_view expected) {
-  fault(name, fmt::format("found {}, expected {}", describe(found), expected));
+  std::string shape(expected);
+  for (const FieldRule& rule : table_.rules) {
+    if (expected.empty() && rule.name == name) shape = expected_of(rule.shape);
+  }
+  fault(name, fmt::format("found {}, expected {}", describe(found), shape));
 }
 
-Parsed<void> Fields::status() const {
-  if (error_) return fail(*error_);
-  return {};
+void Fields::unsupported(std::string_view name, std::string_view what) {
+  fault({Code::kUnsupported, fmt::format("{}: {}", path(name), what), path(name)});
+}
+
+Parsed<void> Fields::status() {
+  if (complete()) return {};
+  return fail(*error_);
 }
 
 }  // namespace hadal::api

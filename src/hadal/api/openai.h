@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -124,7 +123,9 @@ Parsed<TokenizeRequest> parse_tokenize(std::string_view body);
 Parsed<DetokenizeRequest> parse_detokenize(std::string_view body);
 
 // The tables that the parsers obey.
-std::span<const FieldRule> chat_fields();
-std::span<const FieldRule> completion_fields();
+const FieldTable& chat_fields();
+const FieldTable& completion_fields();
+const FieldTable& tokenize_fields();
+const FieldTable& detokenize_fields();
 
 }  // namespace hadal::api

@@ -1,78 +1,110 @@
-// Which fields exist, and what this server does with each.
-#include <array>
-
+// Which fields OpenAI's endpoints have, and what this server does with each.
 #include "hadal/api/openai.h"
+#include "hadal/api/openai_tables.h"
 
 namespace hadal::api {
+namespace table {
 namespace {
 
-using enum FieldUse;
+constexpr FieldShape kChoices = shape::integer(1, limits::kChoicesMax).otherwise("1");
 
-#define HADAL_SHARED_FIELDS                                                               \
-  {"model", kHonoured, "must be a served name"}, {"temperature", kHonoured, "0 to 2"},    \
-      {"top_p", kHonoured, ""}, {"top_k", kHonoured, ""}, {"min_p", kHonoured, ""},       \
-      {"repetition_penalty", kHonoured, ""}, {"presence_penalty", kHonoured, ""},         \
-      {"frequency_penalty", kHonoured, ""}, {"logit_bias", kHonoured, ""},                \
-      {"seed", kHonoured, "choice i of n uses seed + i"}, {"stop", kHonoured, ""},        \
-      {"stop_token_ids", kHonoured, ""}, {"include_stop_str_in_output", kHonoured, ""},   \
-      {"max_tokens", kHonoured, "clamped to the context"}, {"min_tokens", kHonoured, ""}, \
-      {"ignore_eos", kHonoured, ""}, {"n", kHonoured, ""}, {"stream", kHonoured, ""},     \
-      {"stream_options", kHonoured, "include_usage"}, {"logprobs", kHonoured, ""},        \
-      {"priority", kHonoured, "lower runs first"},                                        \
-      {"cache_salt", kHonoured, "prefixes are shared only within one salt"},              \
-      {"user_id", kHonoured, "as cache_salt"}, {"skip_special_tokens", kHonoured, ""},    \
-      {"user", kIgnored, "a label"}, {"metadata", kIgnored, "a label"},                   \
-      {"request_id", kIgnored, "a label"}, {"safety_identifier", kIgnored, "a label"},    \
-      {"prompt_cache_key", kIgnored, "every prefix is looked up"},                        \
-      {"service_tier", kHonoured, "priority: 10 ahead; flex: 10 behind"},                 \
-      {"spaces_between_special_tokens", kIgnored, "no spaces are put between them"},      \
-      {"store", kRefused, "answers are not stored"},                                      \
-      {"use_beam_search", kRefused, "use n with a temperature"}, {                        \
-    "guided_json", kRefused, "constrained output is not available"                        \
-  }
-
-constexpr auto kChat = std::to_array<FieldRule>({
-    HADAL_SHARED_FIELDS,
-    {"messages", kHonoured, "text only"},
-    {"max_completion_tokens", kHonoured, "goes before max_tokens"},
-    {"top_logprobs", kHonoured, "with logprobs: true"},
-    {"chat_template_kwargs", kHonoured, "thinking, enable_thinking"},
-    {"thinking", kHonoured, "{\"type\": \"enabled\" or \"disabled\"}"},
-    {"reasoning_effort", kHonoured, "none: no thinking; the others: thinking, low, high or max"},
-    {"include_reasoning", kHonoured, "false: reasoning_content is left out"},
-    {"add_generation_prompt", kHonoured, ""},
-    {"parallel_tool_calls", kHonoured, "false: the answer ends with its first call"},
+constexpr auto kChatRules = std::to_array<FieldRule>({
+    {"messages", kHonoured, "", shape::objects(kMessage, 1, limits::kMessagesMax)},
+    HADAL_GENERATION_FIELDS,
+    {"max_tokens", kHonoured, "clamped to the context", shape::integer(1, kTokensMax)},
+    {"max_completion_tokens", kHonoured, "goes before max_tokens", shape::integer(1, kTokensMax)},
+    {"n", kHonoured, "", kChoices},
+    {"logprobs", kHonoured, "", shape::boolean().otherwise("false")},
+    {"top_logprobs", kHonoured, "with logprobs: true",
+     shape::integer(0, limits::kTopLogprobsMax).otherwise("0")},
+    {"metadata", kIgnored, "a label"},
+    {"chat_template_kwargs", kHonoured, "", shape::object(kTemplateArguments)},
+    {"thinking", kHonoured, "", shape::object(kThinking)},
+    {"reasoning_effort", kHonoured, "none: no thinking; the others: thinking, low, high or max",
+     kEffort},
+    {"thinking_token_budget", kHonoured, "thinking is closed after so many tokens",
+     shape::integer(0, kTokensMax)},
+    {"include_reasoning", kHonoured, "false: reasoning_content is left out",
+     shape::boolean().otherwise("true")},
+    {"add_generation_prompt", kHonoured, "", shape::boolean().otherwise("true")},
+    {"continue_final_message", kHonoured, "goes on with the last message, an assistant's",
+     shape::boolean().otherwise("false")},
+    {"response_format", kHonoured, "json_object: an answer that is not JSON is an error",
+     shape::object(kResponseFormat)},
+    {"tools", kHonoured, "functions", shape::objects(kTool, 0, kToolsMax)},
+    {"tool_choice", kHonoured, "", shape::word_or_object(kToolChoiceWords, kToolChoice)},
+    {"parallel_tool_calls", kHonoured, "false: the answer ends with its first call",
+     shape::boolean().otherwise("true")},
+    {"modalities", kHonoured, "[\"text\"]", shape::texts(8, 32)},
     {"verbosity", kIgnored, "models here have no such setting"},
-    {"modalities", kHonoured, "[\"text\"]"},
-    {"response_format", kHonoured, "text; json_object: an answer that is not JSON is an error"},
-    {"tools", kHonoured, "functions"},
-    {"tool_choice", kHonoured, "none, auto, required, or a function's name"},
-    {"thinking_token_budget", kHonoured, "thinking is closed after so many tokens"},
     {"functions", kRefused, "use tools"},
     {"function_call", kRefused, "use tool_choice"},
     {"audio", kRefused, "this server answers with text"},
     {"prediction", kRefused, "remove it"},
     {"web_search_options", kRefused, "this server does not search"},
     {"chat_template", kRefused, "the model's own template is used"},
-    {"continue_final_message", kHonoured, "goes on with the last message, an assistant's"},
     {"echo", kRefused, "use /v1/completions"},
+    {"use_beam_search", kRefused, "use n with a temperature"},
+    {"guided_json", kRefused, "constrained output is not available"},
 });
 
-constexpr auto kCompletion = std::to_array<FieldRule>({
-    HADAL_SHARED_FIELDS,
-    {"prompt", kHonoured, "string, strings, token ids, or arrays of them"},
-    {"echo", kHonoured, ""},
-    {"add_special_tokens", kHonoured, ""},
-    {"best_of", kHonoured, "the most likely n of so many; not in streams"},
-    {"suffix", kHonoured, "where the model has tokens for it"},
-    {"response_format", kHonoured, "{\"type\": \"text\"}"},
+constexpr FieldShape kPrompt = shape::other(
+    R"({"oneOf": [{"type": "string"},
+        {"type": "array", "minItems": 1, "items": {"type": "string"}},
+        {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
+        {"type": "array", "minItems": 1,
+         "items": {"type": "array", "items": {"type": "integer", "minimum": 0}}}]})",
+    "string, array of strings, array of token ids, or array of arrays of token ids");
+
+constexpr auto kCompletionRules = std::to_array<FieldRule>({
+    {"prompt", kHonoured, "", kPrompt},
+    HADAL_GENERATION_FIELDS,
+    {"max_tokens", kHonoured, "clamped to the context; 0 with echo: only the prompt is scored",
+     shape::integer(0, kTokensMax)},
+    {"n", kHonoured, "", kChoices},
+    {"best_of", kHonoured, "the most likely n of so many; not in streams",
+     shape::integer(1, limits::kChoicesMax)},
+    {"logprobs", kHonoured, "", shape::integer(0, limits::kTopLogprobsMax)},
+    {"echo", kHonoured, "", shape::boolean().otherwise("false")},
+    {"suffix", kHonoured, "where the model has tokens for it", shape::text(kTextBytesMax)},
+    {"add_special_tokens", kHonoured, "", shape::boolean().otherwise("true")},
+    {"response_format", kHonoured, "{\"type\": \"text\"}", shape::object(kResponseFormat)},
+    {"metadata", kIgnored, "a label"},
+    {"use_beam_search", kRefused, "use n with a temperature"},
+    {"guided_json", kRefused, "constrained output is not available"},
 });
 
-#undef HADAL_SHARED_FIELDS
+constexpr auto kTokenizeRules = std::to_array<FieldRule>({
+    {"model", kHonoured, "a served name; absent: the first", shape::text(kLabelBytesMax)},
+    {"prompt", kHonoured, "this or messages", shape::text(kTextBytesMax)},
+    {"messages", kHonoured, "", shape::objects(kMessage, 1, limits::kMessagesMax)},
+    {"tools", kHonoured, "", shape::objects(kTool, 0, kToolsMax)},
+    {"add_special_tokens", kHonoured, "of a prompt", shape::boolean().otherwise("true")},
+    {"add_generation_prompt", kHonoured, "of messages", shape::boolean().otherwise("true")},
+    {"return_token_strs", kHonoured, "", shape::boolean().otherwise("false")},
+    {"chat_template_kwargs", kHonoured, "", shape::object(kTemplateArguments)},
+    {"thinking", kHonoured, "", shape::object(kThinking)},
+    {"reasoning_effort", kHonoured, "", kEffort},
+    {"chat_template", kRefused, "the model's own template is used"},
+    {"continue_final_message", kRefused, "end with a user message"},
+});
+
+constexpr auto kDetokenizeRules = std::to_array<FieldRule>({
+    {"model", kHonoured, "a served name; absent: the first", shape::text(kLabelBytesMax)},
+    {"tokens", kHonoured, "", shape::tokens(limits::kBodyBytesMax)},
+});
+
+constexpr FieldTable kChat = {"ChatRequest", kChatRules, "messages"};
+constexpr FieldTable kCompletion = {"CompletionRequest", kCompletionRules, "prompt"};
+constexpr FieldTable kTokenize = {"TokenizeRequest", kTokenizeRules};
+constexpr FieldTable kDetokenize = {"DetokenizeRequest", kDetokenizeRules, "tokens"};
 
 }  // namespace
+}  // namespace table
 
-std::span<const FieldRule> chat_fields() { return kChat; }
-std::span<const FieldRule> completion_fields() { return kCompletion; }
+const FieldTable& chat_fields() { return table::kChat; }
+const FieldTable& completion_fields() { return table::kCompletion; }
+const FieldTable& tokenize_fields() { return table::kTokenize; }
+const FieldTable& detokenize_fields() { return table::kDetokenize; }
 
 }  // namespace hadal::api

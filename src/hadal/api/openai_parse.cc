@@ -1,10 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/json.hpp>
 #include <charconv>
-#include <limits>
 
 #include "hadal/api/openai.h"
 #include "hadal/api/openai_messages.h"
@@ -15,16 +13,11 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr int32_t kTokensMax = std::numeric_limits<int32_t>::max();
-constexpr size_t kLabelBytesMax = 1'024;
-
 void parse_logit_bias(Fields& fields, std::vector<std::pair<int32_t, float>>* target) {
   const json::value* value = fields.find("logit_bias");
   if (value == nullptr) return;
   if (!value->is_object() || value->get_object().size() > limits::kLogitBiasMax) {
-    return fields.wrong("logit_bias", *value,
-                        fmt::format("object of at most {} token ids with a bias -100 to 100",
-                                    limits::kLogitBiasMax));
+    return fields.wrong("logit_bias", *value);
   }
   for (const auto& member : value->get_object()) {
     const std::string_view key(member.key().data(), member.key().size());
@@ -43,99 +36,38 @@ void parse_logit_bias(Fields& fields, std::vector<std::pair<int32_t, float>>* ta
 }
 
 void parse_sampling(Fields& fields, Sampling* sampling) {
-  constexpr double kAny = std::numeric_limits<double>::max();
-  fields.number("temperature", 0, 2, &sampling->temperature);
-  fields.number("top_p", 0, 1, &sampling->top_p, true);
-  fields.number("min_p", 0, 1, &sampling->min_p);
-  fields.integer("top_k", -1, kTokensMax, &sampling->top_k);
-  fields.number("repetition_penalty", 0, kAny, &sampling->repetition_penalty, true);
-  if (sampling->repetition_penalty > 100.0) {
-    fields.fault("repetition_penalty", "found a value over 100, expected number above 0 to 100");
-  }
-  fields.number("presence_penalty", -2, 2, &sampling->presence_penalty);
-  fields.number("frequency_penalty", -2, 2, &sampling->frequency_penalty);
-  fields.integer("seed", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max(),
-                 &sampling->seed);
-  fields.integer("min_tokens", 0, kTokensMax, &sampling->min_tokens);
+  fields.number("temperature", &sampling->temperature);
+  fields.number("top_p", &sampling->top_p);
+  fields.number("min_p", &sampling->min_p);
+  fields.integer("top_k", &sampling->top_k);
+  fields.number("repetition_penalty", &sampling->repetition_penalty);
+  fields.number("presence_penalty", &sampling->presence_penalty);
+  fields.number("frequency_penalty", &sampling->frequency_penalty);
+  fields.integer("seed", &sampling->seed);
+  fields.integer("min_tokens", &sampling->min_tokens);
   fields.boolean("ignore_eos", &sampling->ignore_eos);
   fields.boolean("include_stop_str_in_output", &sampling->include_stop);
-  fields.texts("stop", limits::kStopStringsMax, limits::kStopStringBytesMax, &sampling->stop);
-  fields.integers("stop_token_ids", limits::kLogitBiasMax, &sampling->stop_token_ids);
+  fields.texts("stop", &sampling->stop);
+  fields.tokens("stop_token_ids", &sampling->stop_token_ids);
   parse_logit_bias(fields, &sampling->logit_bias);
-}
-
-void parse_stream_options(Fields& fields, GenerationBase* request) {
-  const json::value* options = fields.find("stream_options");
-  if (options == nullptr) return;
-  if (!options->is_object()) return fields.wrong("stream_options", *options, "object");
-  static constexpr auto kOptions = std::to_array<FieldRule>({
-      {"include_usage", FieldUse::kHonoured, ""},
-      {"include_obfuscation", FieldUse::kIgnored, "chunks are not padded"},
-      {"continuous_usage_stats", FieldUse::kRefused, "usage comes once, at the end"},
-  });
-  Fields inner(options->get_object(), "stream_options.");
-  inner.allow(kOptions);
-  inner.boolean("include_usage", &request->include_usage);
-  if (auto status = inner.status(); !status) return fields.fault(status.error());
-  // Clients send their defaults with stream: false, so only a wish for usage is worth a refusal;
-  // and that is met anyway, as a whole answer always has its usage.
-}
-
-// True: the answer must be a JSON object. `json_object`: this endpoint can see to it.
-bool parse_response_format(Fields& fields, bool json_object) {
-  const json::value* format = fields.find("response_format");
-  if (format == nullptr) return false;
-  if (!format->is_object()) {
-    fields.wrong("response_format", *format, "object");
-    return false;
-  }
-  const json::value* type = format->get_object().if_contains("type");
-  if (type == nullptr || !type->is_string()) {
-    fields.fault("response_format.type", "is missing, expected \"text\" or \"json_object\"");
-  } else if (type->get_string() == "json_object" && json_object) {
-    return true;
-  } else if (type->get_string() != "text") {
-    fields.fault({Code::kUnsupported,
-                  fmt::format("response_format: type '{}' is not supported here; remove it and ask "
-                              "for the form in a message",
-                              std::string_view(type->get_string()).substr(0, 32)),
-                  "response_format"});
-  }
-  return false;
 }
 
 // "flex" may wait, "priority" goes first; what `priority` says goes before it.
 void parse_service_tier(Fields& fields, GenerationBase* request) {
-  fields.text("service_tier", 32, &request->service_tier);
-  const std::string& tier = request->service_tier;
+  std::string& tier = request->service_tier;
+  fields.word("service_tier", &tier);
   if (tier == "flex") {
     request->priority = 10;
   } else if (tier == "priority") {
     request->priority = -10;
-  } else if (tier == "auto" || tier == "standard_only") {
-    request->service_tier = "default";
-  } else if (!tier.empty() && tier != "default") {
-    fields.fault("service_tier",
-                 fmt::format("found '{}', expected auto, default, flex or priority", tier));
+  } else if (!tier.empty()) {
+    tier = "default";
   }
-}
-
-void parse_base(Fields& fields, GenerationBase* request) {
-  fields.text("model", kLabelBytesMax, &request->model);
-  parse_sampling(fields, &request->sampling);
-  fields.integer("n", 1, limits::kChoicesMax, &request->choices);
-  fields.boolean("stream", &request->stream);
-  parse_stream_options(fields, request);
-  parse_service_tier(fields, request);
-  fields.integer("priority", std::numeric_limits<int32_t>::min(), kTokensMax, &request->priority);
-  fields.text("user_id", kLabelBytesMax, &request->cache_scope);
-  fields.text("cache_salt", kLabelBytesMax, &request->cache_scope);
-  fields.boolean("skip_special_tokens", &request->skip_special_tokens);
 }
 
 void check_only_text(Fields& fields) {
   std::vector<std::string> modalities;
-  fields.texts("modalities", 8, 32, &modalities);
+  fields.texts("modalities", &modalities);
   for (const std::string& modality : modalities) {
     if (modality != "text") {
       fields.fault({Code::kUnsupported,
@@ -161,24 +93,8 @@ void parse_continue(Fields& fields, ChatRequest* request) {
   last.prefix = true;
 }
 
-// How the pieces of a chat request go together.
-void check_chat(Fields& fields, const ChatRequest& request) {
-  const bool must_call = request.tool_choice.kind == ToolChoice::Kind::kRequired ||
-                         request.tool_choice.kind == ToolChoice::Kind::kNamed;
-  const bool goes_on = !request.messages.empty() && request.messages.back().prefix;
-  if (must_call && goes_on) {
-    fields.fault("tool_choice", "a call cannot be forced where the last message is gone on with");
-  }
-  if (request.json_object && (must_call || goes_on)) {
-    fields.fault("response_format", "json_object goes with neither a forced call nor a prefix");
-  }
-}
-
 Parsed<std::vector<Prompt>> parse_prompts(Fields& fields) {
   std::vector<Prompt> prompts;
-  constexpr std::string_view kExpected =
-      "string, array of strings, array of token ids, or array of arrays of token ids";
-  fields.require("prompt", kExpected);
   HADAL_TRY_VOID(fields.status());
   const json::value& value = *fields.find("prompt");
   if (value.is_string()) {
@@ -186,7 +102,7 @@ Parsed<std::vector<Prompt>> parse_prompts(Fields& fields) {
     return prompts;
   }
   if (!value.is_array() || value.get_array().empty()) {
-    fields.wrong("prompt", value, kExpected);
+    fields.wrong("prompt", value);
     return fail(fields.status().error());
   }
   const json::array& list = value.get_array();
@@ -216,20 +132,36 @@ Parsed<std::vector<Prompt>> parse_prompts(Fields& fields) {
 
 }  // namespace
 
+void parse_generation(Fields& fields, GenerationBase* request) {
+  fields.text("model", &request->model);
+  parse_sampling(fields, &request->sampling);
+  fields.boolean("stream", &request->stream);
+  // Clients send their defaults with stream: false, so only a wish for usage is worth a refusal;
+  // and that is met anyway, as a whole answer always has its usage.
+  fields.object("stream_options", [&](Fields& options) {
+    options.boolean("include_usage", &request->include_usage);
+  });
+  parse_service_tier(fields, request);
+  fields.integer("priority", &request->priority);
+  fields.text("user_id", &request->cache_scope);
+  fields.text("cache_salt", &request->cache_scope);
+  fields.boolean("skip_special_tokens", &request->skip_special_tokens);
+}
+
 Parsed<ChatRequest> parse_chat(std::string_view body) {
   HADAL_TRY(const Document document, Document::parse(body));
-  Fields fields(document.root());
+  Fields fields(document.root(), chat_fields());
   ChatRequest request;
-  fields.allow(chat_fields());
-  fields.require("messages", "an array of messages");
+  HADAL_TRY_VOID(fields.status());
   parse_messages(fields, &request.messages);
-  parse_base(fields, &request);
-  fields.integer("max_tokens", 1, kTokensMax, &request.sampling.max_tokens);
-  fields.integer("max_completion_tokens", 1, kTokensMax, &request.sampling.max_tokens);
+  parse_generation(fields, &request);
+  fields.integer("n", &request.choices);
+  fields.integer("max_tokens", &request.sampling.max_tokens);
+  fields.integer("max_completion_tokens", &request.sampling.max_tokens);
   bool logprobs = false;
   fields.boolean("logprobs", &logprobs);
   int32_t top = 0;
-  fields.integer("top_logprobs", 0, limits::kTopLogprobsMax, &top);
+  fields.integer("top_logprobs", &top);
   if (logprobs) {
     request.logprobs = top;
   } else if (top > 0) {
@@ -237,6 +169,9 @@ Parsed<ChatRequest> parse_chat(std::string_view body) {
   }
   request.candidates = request.choices;
   ThinkingWish wish;
+  parse_effort(fields, "reasoning_effort", &wish);
+  fields.integer("thinking_token_budget", &wish.budget);
+  parse_template_arguments(fields, &wish);
   parse_thinking(fields, &wish);
   request.thinking = wish.thinking;
   request.effort = std::move(wish.effort);
@@ -244,30 +179,32 @@ Parsed<ChatRequest> parse_chat(std::string_view body) {
   check_only_text(fields);
   fields.boolean("include_reasoning", &request.include_reasoning);
   parse_tools(fields, &request.tools);
-  parse_tool_choice(fields, request.tools, &request.tool_choice);
+  parse_tool_choice(fields, &request.tools, &request.tool_choice);
   fields.boolean("parallel_tool_calls", &request.parallel_tool_calls);
-  request.json_object = parse_response_format(fields, true);
+  request.json_object = parse_format(fields, "response_format", true);
   parse_continue(fields, &request);
-  check_chat(fields, request);
+  check_forms(fields, "response_format", request);
   HADAL_TRY_VOID(fields.status());
   return request;
 }
 
 Parsed<CompletionRequest> parse_completion(std::string_view body) {
   HADAL_TRY(const Document document, Document::parse(body));
-  Fields fields(document.root());
+  Fields fields(document.root(), completion_fields());
   CompletionRequest request;
-  fields.allow(completion_fields());
   HADAL_TRY(request.prompts, parse_prompts(fields));
-  parse_base(fields, &request);
+  parse_generation(fields, &request);
+  fields.integer("n", &request.choices);
   fields.boolean("echo", &request.echo);
   fields.boolean("add_special_tokens", &request.add_special_tokens);
-  // 0 with echo only scores the prompt.
-  fields.integer("max_tokens", request.echo ? 0 : 1, kTokensMax, &request.sampling.max_tokens);
-  fields.integer("logprobs", 0, limits::kTopLogprobsMax, &request.logprobs);
-  parse_response_format(fields, false);
+  fields.integer("max_tokens", &request.sampling.max_tokens);
+  if (request.sampling.max_tokens == 0 && !request.echo) {
+    fields.fault("max_tokens", "found 0, which needs \"echo\": true");
+  }
+  fields.integer("logprobs", &request.logprobs);
+  parse_format(fields, "response_format", false);
   request.candidates = request.choices;
-  fields.integer("best_of", 1, limits::kChoicesMax, &request.candidates);
+  fields.integer("best_of", &request.candidates);
   if (request.candidates < request.choices) {
     fields.fault("best_of", fmt::format("found {}, expected n or more, which is {}",
                                         request.candidates, request.choices));
@@ -280,7 +217,7 @@ Parsed<CompletionRequest> parse_completion(std::string_view body) {
                                   request.prompts.size(), request.candidates, limits::kPromptsMax));
   }
   if (fields.has("suffix")) {
-    fields.text("suffix", limits::kBodyBytesMax, &request.suffix.emplace());
+    fields.text("suffix", &request.suffix.emplace());
     if (request.echo) fields.fault("echo", "does not go with suffix");
     for (const Prompt& prompt : request.prompts) {
       if (!std::holds_alternative<std::string>(prompt)) {
@@ -293,34 +230,19 @@ Parsed<CompletionRequest> parse_completion(std::string_view body) {
 }
 
 Parsed<TokenizeRequest> parse_tokenize(std::string_view body) {
-  static constexpr auto kFields = std::to_array<FieldRule>({
-      {"model", FieldUse::kHonoured, ""},
-      {"prompt", FieldUse::kHonoured, ""},
-      {"messages", FieldUse::kHonoured, ""},
-      {"add_special_tokens", FieldUse::kHonoured, ""},
-      {"add_generation_prompt", FieldUse::kHonoured, ""},
-      {"return_token_strs", FieldUse::kHonoured, ""},
-      {"chat_template_kwargs", FieldUse::kHonoured, ""},
-      {"thinking", FieldUse::kHonoured, ""},
-      {"reasoning_effort", FieldUse::kHonoured, ""},
-      {"tools", FieldUse::kHonoured, ""},
-      {"chat_template", FieldUse::kRefused, "the model's own template is used"},
-      {"continue_final_message", FieldUse::kRefused, "end with a user message"},
-  });
   HADAL_TRY(const Document document, Document::parse(body));
-  Fields fields(document.root());
+  Fields fields(document.root(), tokenize_fields());
   TokenizeRequest request;
-  fields.allow(kFields);
-  fields.text("model", kLabelBytesMax, &request.model);
+  fields.text("model", &request.model);
   if (fields.has("prompt") == fields.has("messages")) {
     fields.fault("prompt", "exactly one of prompt and messages is expected");
   }
-  if (fields.has("prompt")) {
-    fields.text("prompt", limits::kBodyBytesMax, &request.prompt.emplace());
-  }
+  if (fields.has("prompt")) fields.text("prompt", &request.prompt.emplace());
   parse_messages(fields, &request.messages);
   parse_tools(fields, &request.tools);
   ThinkingWish wish;
+  parse_effort(fields, "reasoning_effort", &wish);
+  parse_template_arguments(fields, &wish);
   parse_thinking(fields, &wish);
   request.thinking = wish.thinking;
   fields.boolean("add_special_tokens", &request.add_special_tokens);
@@ -331,17 +253,11 @@ Parsed<TokenizeRequest> parse_tokenize(std::string_view body) {
 }
 
 Parsed<DetokenizeRequest> parse_detokenize(std::string_view body) {
-  static constexpr auto kFields = std::to_array<FieldRule>({
-      {"model", FieldUse::kHonoured, ""},
-      {"tokens", FieldUse::kHonoured, ""},
-  });
   HADAL_TRY(const Document document, Document::parse(body));
-  Fields fields(document.root());
+  Fields fields(document.root(), detokenize_fields());
   DetokenizeRequest request;
-  fields.allow(kFields);
-  fields.text("model", kLabelBytesMax, &request.model);
-  fields.require("tokens", "an array of token ids");
-  fields.integers("tokens", limits::kBodyBytesMax, &request.tokens);
+  fields.text("model", &request.model);
+  fields.tokens("tokens", &request.tokens);
   HADAL_TRY_VOID(fields.status());
   return request;
 }

@@ -310,7 +310,7 @@ TEST(Tokenize, OneOfPromptAndMessages) {
 TEST(Fields, TablesNameEachFieldOnce) {
   for (const auto& table : {chat_fields(), completion_fields()}) {
     std::set<std::string_view> names;
-    for (const FieldRule& rule : table) {
+    for (const FieldRule& rule : table.rules) {
       EXPECT_TRUE(names.insert(rule.name).second) << rule.name;
       EXPECT_TRUE(rule.use == FieldUse::kHonoured || !rule.note.empty()) << rule.name;
     }

@@ -48,7 +48,8 @@ TEST(Tools, EveryChoice) {
 TEST(Tools, WrongOnesAreRefusedByName) {
   const std::string tools = kTools;
   const std::pair<std::string, const char*> cases[] = {
-      {tools + R"(, "tool_choice": "any")", "tool_choice: found string"},
+      {tools + R"(, "tool_choice": "any")",
+       "tool_choice: found 'any', expected none, auto or required"},
       {tools + R"(, "tool_choice": {"type": "function", "function": {"name": "put"}})",
        "names 'put'"},
       {tools + R"(, "tool_choice": {"type": "function"})", "tool_choice.function: is missing"},
@@ -59,7 +60,7 @@ TEST(Tools, WrongOnesAreRefusedByName) {
       {R"("tools": [{"type": "function", "function": {"name": "a", "parameters": 3}}])",
        "tools[0].function.parameters: found 3"},
       {R"("tools": [{"type": "function", "function": {"name": "a", "strict": true}}])",
-       "strict: arguments are not held"},
+       "strict' is not supported: arguments are not held"},
       {tools + R"(, "tool_choice": "required", "response_format": {"type": "json_object"})",
        "json_object goes with neither"},
   };
