@@ -6,6 +6,7 @@
 
 #include "hadal/base/check.h"
 #include "hadal/kernels/cpu/attention_direct.h"
+#include "hadal/kernels/cpu/units.h"
 
 namespace hadal::kernels::cpu {
 namespace {
@@ -82,8 +83,9 @@ class Attention {
   void run() {
     make_tasks();
     const auto tasks = static_cast<int64_t>(tasks_.size());
-    if (tasks < 4 * context_.pool.threads() && split()) return;
-    context_.pool.parallel_for(static_cast<size_t>(tasks), 1,
+    const bool alone = multiply_adds() <= kFloatMaddsAlone;
+    if (!alone && tasks < 4 * context_.pool.threads() && split()) return;
+    context_.pool.parallel_for(static_cast<size_t>(tasks), alone ? tasks_.size() : 1,
                                [&](size_t begin, size_t end, int thread) {
                                  for (size_t i = begin; i < end; ++i) whole(tasks_[i], thread);
                                });
@@ -96,6 +98,13 @@ class Attention {
   // Positions that the last query of the task sees.
   int64_t visible(const Task& task) const {
     return position(task, task.first + task.count - 1) + 1;
+  }
+  // Of all tasks, each tile counted as full.
+  int64_t multiply_adds() const {
+    const int64_t width = args_.keys.width + args_.values.width;
+    int64_t sum = 0;
+    for (const Task& task : tasks_) sum += visible(task) * task.tiles() * kTileLanes * width;
+    return sum;
   }
   int64_t chunks(const Task& task) const {
     return (visible(task) + kChunkTokens - 1) / kChunkTokens;

@@ -4,6 +4,8 @@
 #include "hadal/base/check.h"
 #include "hadal/kernels/cpu/attention_core.h"
 #include "hadal/kernels/cpu/kernels.h"
+#include "hadal/kernels/cpu/panel.h"
+#include "hadal/kernels/cpu/units.h"
 
 namespace hadal::kernels::cpu {
 namespace {
@@ -57,15 +59,17 @@ View rows_of(View view, int64_t begin, int64_t end) {
   return {view.row(begin), end - begin, view.cols, view.stride, view.device};
 }
 
-// Every head by itself: body(head, thread).
+// Every head by itself, each with its part of `matrix` and `rows` rows: body(head, thread).
 template <class Body>
-void each_head(CpuContext& context, int32_t heads, Body body) {
-  context.pool.parallel_for(static_cast<size_t>(heads), 1,
-                            [&](size_t begin, size_t end, int thread) {
-                              for (size_t head = begin; head < end; ++head) {
-                                body(static_cast<int64_t>(head), thread);
-                              }
-                            });
+void each_head(CpuContext& context, const PackedMatrix& matrix, int64_t rows, Body body) {
+  const auto heads = static_cast<size_t>(matrix.count());
+  const uint64_t bytes = heads * matrix.part(0).panel_bytes * matrix.part(0).panels();
+  const bool alone = streamed_bytes(bytes, rows) < kBytesAlone;
+  context.pool.parallel_for(heads, alone ? heads : 1, [&](size_t begin, size_t end, int thread) {
+    for (size_t head = begin; head < end; ++head) {
+      body(static_cast<int64_t>(head), thread);
+    }
+  });
 }
 
 // One head's columns [rank] of every row into the space of kI8's coarse codes, or back.
@@ -85,7 +89,7 @@ void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_
   const View latent{context.shared.take<float>((end - begin) * width), end - begin, width, width,
                     Device::kCpu};
   const int64_t head_dim = args.nope_dim + args.rope.dims;
-  each_head(context, args.heads, [&](int64_t head, int thread) {
+  each_head(context, of(*args.k_up), end - begin, [&](int64_t head, int thread) {
     multiply(context, thread, of(*args.k_up), head, q.columns(head * head_dim, args.nope_dim),
              latent.columns(head * args.rank, args.rank), false);
     turn_heads(context, args, latent, head);
@@ -106,7 +110,7 @@ void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_
   attention.row_end = end;
   attend(context, attention);
 
-  each_head(context, args.heads, [&](int64_t head, int thread) {
+  each_head(context, of(*args.v_up), end - begin, [&](int64_t head, int thread) {
     turn_heads(context, args, latent, head);
     multiply(context, thread, of(*args.v_up), head, latent.columns(head * args.rank, args.rank),
              out.columns(head * args.v_dim, args.v_dim), false);

@@ -14,11 +14,11 @@
 #include <vector>
 
 #include "hadal/base/check.h"
+#include "hadal/kernels/cpu/gate.h"
 #include "hadal/kernels/cpu/matmul.h"
 #include "hadal/kernels/cpu/panel.h"
 #include "hadal/kernels/cpu/tiles.h"
 #include "hadal/kernels/cpu/units.h"
-#include "hadal/kernels/ref/gate.h"
 
 namespace hadal::kernels::cpu {
 namespace {
@@ -26,6 +26,8 @@ namespace {
 // Two panels make one block of activations for `down`.
 constexpr int64_t kPairRows = 2 * kPanelRows;
 static_assert(kPairRows == kBlock);
+
+constexpr int64_t kGateNumbers = 16;  // choosing by one expert's logit takes as long as so many
 
 struct Group {
   const PanelMatrix* gate;
@@ -103,7 +105,7 @@ void Experts::prepare_rows(const float* norm_weight, float norm_eps) {
   h_ = context_.shared.take<float>(x_.rows * row_floats(padded_));
   const int64_t row_blocks = x_.cols / kBlock;
   if (wants_blocks_) row_blocks_ = context_.shared.take<ActBlock>(x_.rows * row_blocks);
-  for_rows(context_.pool, x_.rows, [&](int64_t begin, int64_t end, int) {
+  for_rows(context_.pool, x_.rows, x_.cols, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
       float* row = h_ + r * row_floats(padded_);
       if (norm_weight != nullptr) {
@@ -180,7 +182,7 @@ void Experts::regroup() {
   const auto all_tiles = [this](const Group& group) {
     for (int64_t t = 0; t < tile_count(group.count); ++t) regroup_tile(group, t);
   };
-  if (x_.rows <= 2) {
+  if (count * x_.cols <= kNumbersAlone) {
     for (const Group& group : groups_) all_tiles(group);
     return;
   }
@@ -245,15 +247,19 @@ void Experts::up_pairs(const Group& group, int64_t begin, int64_t end, const std
 void Experts::up_all() {
   std::vector<int64_t> ends;  // of groups, in pairs
   int64_t total = 0;
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, work = 0;
   for (const Group& group : groups_) {
     const int64_t pairs = (group.gate->panels() + 1) / 2;
+    const uint64_t size =
+        2 * static_cast<uint64_t>(pairs) * (group.gate->panel_bytes + group.up->panel_bytes);
     total += pairs;
-    bytes += 2 * static_cast<uint64_t>(pairs) * (group.gate->panel_bytes + group.up->panel_bytes);
+    bytes += size;
+    work += streamed_bytes(size, group.count);
     ends.push_back(total);
   }
   PanelRun run{total, bytes / static_cast<uint64_t>(total), piece_bytes(most_tiles())};
   run.step = 1;
+  run.work = work;
   for_panels(context_.pool, run, [&](int64_t begin, int64_t end, int thread) {
     for (size_t g = 0; begin < end; ++g) {
       if (begin >= ends[g]) continue;
@@ -303,9 +309,13 @@ void Experts::run() {
   regroup();
   up_all();
   const int64_t panels = panel_count(out_.cols);
-  uint64_t bytes = 0;  // of a panel, all groups
-  for (const Group& group : groups_) bytes += group.down->panel_bytes;
+  uint64_t bytes = 0, work = 0;  // of a panel, all groups
+  for (const Group& group : groups_) {
+    bytes += group.down->panel_bytes;
+    work += streamed_bytes(group.down->panel_bytes, group.count);
+  }
   PanelRun run{panels, bytes};
+  run.work = work * static_cast<uint64_t>(panels);
   if (most_tiles() > 1) run.longest = piece_bytes(most_tiles()) * groups_.size();
   for_panels(context_.pool, run, [&](int64_t begin, int64_t end, int) { down_panels(begin, end); });
 }
@@ -323,7 +333,9 @@ void route(CpuContext& context, const MoeArgs& args, const Experts& work, int64_
   constexpr int64_t kExperts = 8;
   const int64_t row_pieces = (args.x.rows + kRows - 1) / kRows;
   const int64_t expert_pieces = (experts + kExperts - 1) / kExperts;
-  context.pool.parallel_for(row_pieces * expert_pieces, 1, [&](size_t begin, size_t end, int) {
+  const int64_t pieces = row_pieces * expert_pieces;
+  const bool alone = args.x.rows * experts * args.x.cols <= kFloatMaddsAlone;
+  context.pool.parallel_for(pieces, alone ? pieces : 1, [&](size_t begin, size_t end, int) {
     for (auto i = static_cast<int64_t>(begin); i < static_cast<int64_t>(end); ++i) {
       const int64_t first_row = i / expert_pieces * kRows;
       const int64_t first = i % expert_pieces * kExperts;
@@ -342,15 +354,14 @@ void choose(CpuContext& context, const MoeArgs& args, int64_t experts, const flo
             ref::Choice* choices) {
   const int64_t used = args.gate.experts_used;
   const std::span<const float> bias(args.router_bias, args.router_bias != nullptr ? experts : 0);
-  for_rows(context.pool, args.x.rows, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) {
-      const std::vector<double> row(logits + r * experts, logits + (r + 1) * experts);
-      const std::vector<float> scores = ref::gate_scores(args.gate.function, row);
-      const std::vector<ref::Choice> chosen = ref::choose_experts(args.gate, scores, bias);
-      HADAL_CHECK(static_cast<int64_t>(chosen.size()) == used);
-      std::copy(chosen.begin(), chosen.end(), choices + r * used);
-    }
-  });
+  for_rows(context.pool, args.x.rows, experts * kGateNumbers,
+           [&](int64_t begin, int64_t end, int thread) {
+             Scratch& scratch = context.scratch[thread];
+             for (int64_t r = begin; r < end; ++r) {
+               choose_experts(args.gate, std::span(logits + r * experts, experts), bias, scratch,
+                              choices + r * used);
+             }
+           });
 }
 
 }  // namespace

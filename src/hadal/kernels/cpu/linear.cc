@@ -56,7 +56,7 @@ void gather(CpuContext& context, const GatherArgs& args) {
 
 void rms_norm(CpuContext& context, const RmsNormArgs& args) {
   HADAL_CHECK(args.out.cols == args.x.cols && args.out.rows == args.x.rows);
-  for_rows(context.pool, args.x.rows, [&](int64_t begin, int64_t end, int) {
+  for_rows(context.pool, args.x.rows, args.x.cols, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
       context.kernels.rms_norm_row(args.x.row(r), args.weight, args.eps, args.x.cols,
                                    args.out.row(r));
@@ -83,11 +83,12 @@ void linear(CpuContext& context, const LinearArgs& args) {
 
   const Scratch::Frame frame(context.shared);
   Batch batch(context.shared, args.x, args.norm_weight, args.norm_eps, needs);
-  for_rows(context.pool, args.x.rows, [&](int64_t begin, int64_t end, int thread) {
+  for_rows(context.pool, args.x.rows, args.x.cols, [&](int64_t begin, int64_t end, int thread) {
     batch.prepare(context.kernels, context.scratch[thread], begin, end);
   });
 
-  const PanelRun run{panels, bytes / static_cast<uint64_t>(panels), piece_bytes(batch.tiles())};
+  PanelRun run{panels, bytes / static_cast<uint64_t>(panels), piece_bytes(batch.tiles())};
+  run.work = streamed_bytes(bytes, args.x.rows);
   for_panels(context.pool, run, [&](int64_t begin, int64_t end, int) {
     for (int i = 0; i < args.projection_count && end > 0; ++i) {
       const int64_t count = of(*args.projections[i].weight).part(0).panels();
