@@ -53,7 +53,8 @@ set(HADAL_VENDORS_api Boost::json)
 set(HADAL_VENDORS_net Boost::headers Boost::url OpenSSL::SSL)
 set(HADAL_VENDORS_model Boost::json)
 set(HADAL_VENDORS_tools Boost::json)
-set(HADAL_VENDORS_apps hadal::spdlog hadal::yaml Boost::json)
+set(HADAL_VENDORS_gateway hadal::yaml)
+set(HADAL_VENDORS_apps hadal::spdlog Boost::json)
 
 # A shared C++ library brings the shared C++ runtime; two runtimes in one process would be asking for
 # trouble. So the runtime is linked in only when no vendor is shared: every one of them has an archive.

@@ -18,7 +18,7 @@ class Server:
     that runs other tests at the same time costs a time slice at every turn."""
 
     def __init__(self, binary, *args, env=None, wait=True):
-        if "--threads" not in args:
+        if "--threads" not in args and "--config" not in args:
             args = ("--threads", "1", *args)
         self.process = subprocess.Popen(
             [binary, "serve", "--port", "0", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -259,7 +259,8 @@ json::object card_object(const ModelCard& model) {
   root["owned_by"] = "hadal";
   root["root"] = model.root;
   root["parent"] = nullptr;
-  root["max_model_len"] = model.context;
+  root["max_model_len"] = nullptr;
+  if (model.context > 0) root["max_model_len"] = model.context;
   return root;
 }
 

@@ -94,8 +94,8 @@ std::unique_ptr<AnswerForm> completion_form(AnswerInfo info, bool include_usage)
 struct ModelCard {
   std::string id;
   int64_t created = 0;
-  int32_t context = 0;
-  std::string root;  // the model behind an alias
+  int32_t context = 0;  // 0: not known
+  std::string root;     // the model behind an alias
 };
 std::string model_answer(const ModelCard& model);
 std::string models_answer(std::span<const ModelCard> models);

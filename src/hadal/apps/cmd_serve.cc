@@ -6,17 +6,18 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <thread>
 
 #include "hadal/api/error.h"
 #include "hadal/apps/commands.h"
 #include "hadal/apps/flags.h"
 #include "hadal/apps/runtime.h"
+#include "hadal/apps/serve_config.h"
 #include "hadal/apps/service.h"
 #include "hadal/apps/signals.h"
 #include "hadal/apps/terminal.h"
 #include "hadal/apps/version.h"
-#include "hadal/base/file.h"
 #include "hadal/net/server.h"
 
 namespace hadal::apps {
@@ -25,7 +26,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPoll{50};
-constexpr uint64_t kKeyFileBytesMax = 1 << 20;
 
 struct ServeFlags {
   RuntimeFlags runtime;
@@ -34,47 +34,63 @@ struct ServeFlags {
   std::string api_key;
   std::string api_key_file;
   int connections = 1024;
+  std::string config;
+  bool check = false;
+  bool print_schema = false;
+  bool print_docs = false;
+
+  bool keyed = false;  // a key is needed
 };
 
 Result<std::vector<std::string>> read_keys(const ServeFlags& flags) {
-  std::string text = flags.api_key;
-  if (!flags.api_key_file.empty()) {
-    HADAL_TRY(text, read_file(flags.api_key_file, kKeyFileBytesMax));
-  }
-  std::vector<std::string> keys;
-  std::string key;
-  for (const char c : text + ",") {
-    if (c != ',' && c != '\n' && c != '\r') {
-      key.push_back(c);
-    } else if (!key.empty()) {
-      keys.push_back(std::exchange(key, {}));
-    }
-  }
-  const bool asked = !flags.api_key.empty() || !flags.api_key_file.empty();
-  if (asked && keys.empty()) return fail(Code::kInvalidInput, "--api-key: no key was found");
+  if (!flags.api_key_file.empty()) return read_key_file(flags.api_key_file);
+  if (flags.api_key.empty()) return std::vector<std::string>();
+  std::vector<std::string> keys = split_keys(flags.api_key);
+  if (keys.empty()) return fail(Code::kInvalidInput, "--api-key: no key was found");
   return keys;
 }
 
-void print_ready(const ServeFlags& flags, uint16_t port, const Runtime& runtime) {
+void print_ready(const ServeFlags& flags, uint16_t port, const std::string& model) {
   const bool everywhere = flags.host == "0.0.0.0" || flags.host == "::";
   const bool v6 = flags.host.find(':') != std::string::npos;
   const std::string host = everywhere ? "127.0.0.1" : v6 ? "[" + flags.host + "]" : flags.host;
-  const bool keyed = !flags.api_key.empty() || !flags.api_key_file.empty();
   fmt::print(
       "model    {}\naddress  http://{}:{}\ntry      curl http://{}:{}/v1/chat/completions {}"
       "-H 'Content-Type: application/json' "
       "-d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is 17 + 25?\"}}]}}'\n",
-      runtime.summary(), host, port, host, port, keyed ? "-H \"Authorization: Bearer $KEY\" " : "");
+      model, host, port, host, port, flags.keyed ? "-H \"Authorization: Bearer $KEY\" " : "");
   std::fflush(stdout);
 }
 
 // Waits for the model, then for signals, then for the last answer. The process's exit status.
 class ServeLoop {
  public:
-  ServeLoop(const ServeFlags& flags, Signals& signals, Service& service, net::HttpServer& server)
-      : flags_(flags), signals_(signals), service_(service), server_(server) {}
+  // `live`: null without a configuration file.
+  ServeLoop(const ServeFlags& flags, Signals& signals, Service& service, net::HttpServer& server,
+            LiveConfig* live)
+      : flags_(flags), signals_(signals), service_(service), server_(server), live_(live) {}
 
   int run(std::shared_ptr<obs::Registry> registry, const Clock& clock) {
+    Result<std::unique_ptr<Runtime>> runtime = std::unique_ptr<Runtime>();
+    const bool local = live_ == nullptr || live_->config().local() != nullptr;
+    if (local) runtime = load(std::move(registry), clock);
+    if (!runtime) {
+      fmt::print(stderr, "hadal serve: {}\n", runtime.error().what);
+      return 1;
+    }
+    if (local) service_.publish((*runtime)->served());
+    print_ready(flags_, server_.port(), local ? (*runtime)->summary() : "none here: a gateway");
+    while (!stops(signals_.wait(milliseconds(-1)))) {
+    }
+    drain(runtime->get());
+    server_.stop();
+    service_.publish(nullptr);
+    return 0;
+  }
+
+ private:
+  Result<std::unique_ptr<Runtime>> load(std::shared_ptr<obs::Registry> registry,
+                                        const Clock& clock) {
     std::atomic<bool> loaded{false};
     Result<std::unique_ptr<Runtime>> runtime = fail(Code::kInternal, "not loaded");
     LoadingProgress progress;
@@ -88,30 +104,26 @@ class ServeLoop {
     });
     while (!loaded) {
       // Nothing has been promised to anybody yet, and loading cannot be interrupted.
-      if (signals_.wait(kPoll)) std::_Exit(0);
+      if (stops(signals_.wait(kPoll))) std::_Exit(0);
     }
     loader.join();
-    if (!runtime) {
-      fmt::print(stderr, "hadal serve: {}\n", runtime.error().what);
-      return 1;
-    }
-    service_.publish((*runtime)->served());
-    print_ready(flags_, server_.port(), **runtime);
-    signals_.wait(milliseconds(-1));
-    drain(**runtime);
-    server_.stop();
-    service_.publish(nullptr);
-    return 0;
+    return runtime;
   }
 
- private:
-  void drain(Runtime& runtime) {
+  bool stops(std::optional<int> signal) {
+    if (signal != SIGHUP || live_ == nullptr) return signal.has_value();
+    live_->reload();
+    return false;
+  }
+
+  void drain(Runtime* runtime) {
     fmt::print(stderr, "hadal: finishing {} requests; a second signal stops at once\n",
                server_.exchanges());
     service_.drain();
     server_.drain();
-    while (!runtime.engine().idle() || server_.exchanges() > 0) {
-      if (const auto signal = signals_.wait(kPoll)) std::_Exit(128 + *signal);
+    while ((runtime != nullptr && !runtime->engine().idle()) || server_.exchanges() > 0) {
+      const auto signal = signals_.wait(kPoll);
+      if (stops(signal)) std::_Exit(128 + *signal);
     }
   }
 
@@ -119,36 +131,90 @@ class ServeLoop {
   Signals& signals_;
   Service& service_;
   net::HttpServer& server_;
+  LiveConfig* const live_;
 };
+
+void add_serve_flags(CLI::App& app, ServeFlags* flags) {
+  add_runtime_flags(app, &flags->runtime);
+  app.add_option("--target-itl", flags->runtime.options.target_itl_ms,
+                 "milliseconds between a stream's tokens that prompts of others may cause, 0: any "
+                 "[500]")
+      ->check(CLI::Range(0.0, 3'600'000.0));
+  auto* key = app.add_option("--api-key", flags->api_key, "keys that may ask, comma-separated");
+  app.add_option("--api-key-file", flags->api_key_file, "the same, a line each, from a file")
+      ->excludes(key);
+  app.add_option("--max-connections", flags->connections, "[1024]")
+      ->check(CLI::Range(1, 1'000'000));
+  auto* config = app.add_option("--config", flags->config,
+                                "hadal.yaml, which says all of this and more; see "
+                                "docs/configuration.md");
+  // Two places for one thing would leave open which counts.
+  for (CLI::Option* option : app.get_options()) {
+    if (option != config && option != app.get_help_ptr()) config->excludes(option);
+  }
+  app.add_flag("--check", flags->check, "only say whether the configuration is right")
+      ->needs(config);
+  app.add_option("--host", flags->host, "address to listen on [127.0.0.1]");
+  app.add_option("--port,-p", flags->port, "0: any free one [8080]")->check(CLI::Range(0, 65'535));
+  app.add_flag("--print-config-schema", flags->print_schema, "JSON Schema of hadal.yaml");
+  app.add_flag("--print-config-docs", flags->print_docs, "docs/configuration.md");
+}
+
+// What the file says, where the line does not say otherwise.
+Result<gateway::Config> take_config(const CLI::App& app, ServeFlags* flags) {
+  HADAL_TRY(gateway::Config config, load_serve_config(flags->config));
+  if (app.count("--host") == 0) flags->host = config.server.host;
+  if (app.count("--port") == 0) flags->port = config.server.port;
+  flags->connections = config.server.connections;
+  flags->keyed = !config.server.keys_file.empty();
+  if (const auto* local = config.local()) flags->runtime.options = runtime_options(*local);
+  return config;
+}
+
+int usage_error(std::string_view what) {
+  fmt::print(stderr, "hadal serve: {}\n", what);
+  return kUsageError;
+}
+
+int check_config(const std::string& path, const gateway::Config& config) {
+  if (auto access = make_access(config); !access) return usage_error(access.error().what);
+  fmt::print("{}: good, {} backends, {} aliases\n", path, config.backends.size(),
+             config.aliases.size());
+  return 0;
+}
 
 }  // namespace
 
 int cmd_serve(int argc, char** argv) {
   ServeFlags flags;
   CLI::App app("answers over HTTP, as OpenAI's API does", "hadal serve");
-  add_runtime_flags(app, &flags.runtime);
-  app.add_option("--target-itl", flags.runtime.options.target_itl_ms,
-                 "milliseconds between a stream's tokens that prompts of others may cause, 0: any "
-                 "[500]")
-      ->check(CLI::Range(0.0, 3'600'000.0));
-  app.add_option("--host", flags.host, "address to listen on [127.0.0.1]");
-  app.add_option("--port,-p", flags.port, "0: any free one [8080]")->check(CLI::Range(0, 65'535));
-  auto* key = app.add_option("--api-key", flags.api_key, "keys that may ask, comma-separated");
-  app.add_option("--api-key-file", flags.api_key_file, "the same, a line each, from a file")
-      ->excludes(key);
-  app.add_option("--max-connections", flags.connections, "[1024]")->check(CLI::Range(1, 1'000'000));
+  add_serve_flags(app, &flags);
   if (const int status = parse_line(app, &flags.runtime, argc, argv); status >= 0) return status;
-
-  auto keys = read_keys(flags);
-  if (!keys) {
-    fmt::print(stderr, "hadal serve: {}\n", keys.error().what);
-    return kUsageError;
+  if (flags.print_schema || flags.print_docs) {
+    fmt::print("{}", flags.print_schema ? gateway::config_schema() : gateway::config_markdown());
+    return 0;
   }
+  auto keys = read_keys(flags);
+  if (!keys) return usage_error(keys.error().what);
+  flags.keyed = !keys->empty();
+  std::optional<gateway::Config> config;
+  if (!flags.config.empty()) {
+    auto read = take_config(app, &flags);
+    if (!read) return usage_error(read.error().what);
+    config = std::move(*read);
+    if (flags.check) return check_config(flags.config, *config);
+  }
+
   signal(SIGPIPE, SIG_IGN);
-  Signals signals({SIGTERM, SIGINT});
+  Signals signals = config ? Signals({SIGTERM, SIGINT, SIGHUP}) : Signals({SIGTERM, SIGINT});
   const SystemClock clock;
   auto registry = std::make_shared<obs::Registry>();
   Service service({std::move(*keys), std::string(version())}, registry, clock);
+  std::optional<LiveConfig> live;
+  if (config) {
+    live.emplace(flags.config, *config, service, stderr_log(LogLevel::kInfo));
+    if (auto applied = live->apply(*config); !applied) return usage_error(applied.error().what);
+  }
   net::ServerOptions options;
   options.host = flags.host;
   options.port = static_cast<uint16_t>(flags.port);
@@ -168,7 +234,7 @@ int cmd_serve(int argc, char** argv) {
   }
   fmt::print("listening on port {}\n", (*server)->port());
   std::fflush(stdout);
-  return ServeLoop(flags, signals, service, **server).run(registry, clock);
+  return ServeLoop(flags, signals, service, **server, live ? &*live : nullptr).run(registry, clock);
 }
 
 }  // namespace hadal::apps

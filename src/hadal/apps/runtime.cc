@@ -126,19 +126,6 @@ std::vector<std::string> split_names(const std::string& list) {
   return names;
 }
 
-std::string own_name(const RuntimeOptions& options) {
-  if (options.model.empty()) return std::string(kEmbeddedModelName);
-  std::filesystem::path path(options.model);
-  if (!path.has_filename()) path = path.parent_path();  // "folder/"
-  if (path.extension() == ".gguf") path = path.stem();
-  std::string name = path.filename().string();
-  // One of a split model's parts stands for all.
-  if (const size_t part = name.rfind("-of-"); part != std::string::npos && part > 6) {
-    name.resize(part - 6);
-  }
-  return name.empty() ? "model" : name;
-}
-
 // Hugging Face folders say how their model wants to be sampled. The embedded model is exact work,
 // not fiction: greedy.
 Result<SamplingDefaults> sampling_defaults(const RuntimeOptions& options, const ModelFiles& files) {
@@ -219,6 +206,19 @@ Result<KvDiskOptions> disk_options(const RuntimeOptions& options, const ModelFil
 
 }  // namespace
 
+std::string own_model_name(const std::string& model) {
+  if (model.empty()) return std::string(kEmbeddedModelName);
+  std::filesystem::path path(model);
+  if (!path.has_filename()) path = path.parent_path();  // "folder/"
+  if (path.extension() == ".gguf") path = path.stem();
+  std::string name = path.filename().string();
+  // One of a split model's parts stands for all.
+  if (const size_t part = name.rfind("-of-"); part != std::string::npos && part > 6) {
+    name.resize(part - 6);
+  }
+  return name.empty() ? "model" : name;
+}
+
 PackCacheOptions pack_cache_options(const RuntimeOptions& options) {
   PackCacheOptions cache;
   cache.verify = options.pack_cache_verify;
@@ -270,7 +270,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   HADAL_TRY(parts->tokenizer, Tokenizer::make(std::move(vocab)));
 
   ServedModel& served = parts->served;
-  served.root = own_name(options);
+  served.root = own_model_name(options.model);
   served.names = split_names(options.alias);
   if (served.names.empty()) served.names.push_back(served.root);
   served.created = clock.unix_seconds();

@@ -34,11 +34,14 @@ struct RuntimeOptions {
   std::string cpu_impl;       // empty: the best this machine has
   std::string pack_cache;     // a folder, "off", or empty: where this user's caches are
   bool pack_cache_verify = false;
-  std::string kv_type;     // "f32", "f16", "bf16" or "int8"; empty: EngineOptions' own
+  std::string kv_type;  // "f32", "f16", "bf16" or "int8"; empty: EngineOptions' own
 };
 
 // What --pack-cache says. A folder that was named keeps small models, too.
 PackCacheOptions pack_cache_options(const RuntimeOptions& options);
+
+// What a model is called when nobody says: its file's or folder's name. Empty: the embedded one.
+std::string own_model_name(const std::string& model);
 
 class Runtime {
  public:

@@ -35,7 +35,25 @@ Service::Service(ServiceOptions options, std::shared_ptr<obs::Registry> registry
       registry_(std::move(registry)),
       clock_(clock),
       http_metrics_(registry_),
-      id_salt_(random_salt()) {}
+      id_salt_(random_salt()),
+      started_(clock.unix_seconds()),
+      access_(std::make_shared<Access>(Access{options_.api_keys, nullptr})) {}
+
+void Service::configure(std::shared_ptr<const Access> access) {
+  std::lock_guard lock(mutex_);
+  access_ = std::move(access);
+}
+
+std::shared_ptr<const Access> Service::access() const {
+  std::lock_guard lock(mutex_);
+  return access_;
+}
+
+// Null while loading without a configuration.
+std::shared_ptr<const gateway::Directory> Service::directory() const {
+  std::lock_guard lock(mutex_);
+  return access_->directory != nullptr ? access_->directory : own_names_;
+}
 
 void Service::loading(uint64_t done, uint64_t total) {
   loaded_ = done;
@@ -43,8 +61,10 @@ void Service::loading(uint64_t done, uint64_t total) {
 }
 
 void Service::publish(std::shared_ptr<const ServedModel> model) {
+  auto names = model ? std::make_shared<gateway::Directory>(model->names) : nullptr;
   std::lock_guard lock(mutex_);
   model_ = std::move(model);
+  own_names_ = std::move(names);
 }
 
 std::shared_ptr<const ServedModel> Service::model() const {
@@ -53,7 +73,8 @@ std::shared_ptr<const ServedModel> Service::model() const {
 }
 
 bool Service::authorized(const net::HttpRequest& request) const {
-  if (options_.api_keys.empty()) return true;
+  const auto keys = access();
+  if (keys->api_keys.empty()) return true;
   std::string_view given = request.header("authorization");
   constexpr std::string_view kBearer = "bearer ";
   const bool bearer = given.size() >= kBearer.size() &&
@@ -63,7 +84,7 @@ bool Service::authorized(const net::HttpRequest& request) const {
   // Anthropic's clients have a header of their own.
   given = bearer ? given.substr(kBearer.size()) : request.header("x-api-key");
   bool known = false;
-  for (const std::string& key : options_.api_keys) known |= equal_in_constant_time(given, key);
+  for (const std::string& key : keys->api_keys) known |= equal_in_constant_time(given, key);
   return known;
 }
 
@@ -104,9 +125,7 @@ void Service::dispatch(const Route& route, Call& call) {
     return refuse(call, {Code::kUnavailable, "the server is shutting down, ask another one"});
   }
   call.model = model();
-  if (route.needs_model && call.model == nullptr) {
-    return refuse(call, {Code::kUnavailable, "the model is still loading, try again later"});
-  }
+  if (route.needs_model && call.model == nullptr) return refuse_unready(call);
   (this->*route.handle)(call);
 }
 
@@ -129,8 +148,11 @@ void Service::refuse(Call& call, const api::ApiError& error) {
 }
 
 void Service::home(Call& call) {
+  const auto names = directory();
   std::string name = "loading";
-  if (call.model != nullptr) name = call.model->names.front();
+  if (call.model != nullptr || (names != nullptr && names->has_remote())) {
+    name = fmt::format("{}", fmt::join(names->listed(), ", "));
+  }
   reply(call, 200, "text/plain; charset=utf-8",
         fmt::format("Hadal {}\nmodel: {}\n\n"
                     "POST /v1/chat/completions  POST /v1/completions  POST /v1/messages\n"
@@ -143,7 +165,9 @@ void Service::health(Call& call) {
   if (draining_) {
     return reply(call, 503, "application/json", R"({"status":"draining"})", {{"Retry-After", "5"}});
   }
-  if (call.model != nullptr) return reply_json(call, R"({"status":"ok"})");
+  const auto names = directory();
+  const bool only_passes_on = names != nullptr && !names->has_local();
+  if (call.model != nullptr || only_passes_on) return reply_json(call, R"({"status":"ok"})");
   const uint64_t total = load_total_;
   const double share = total > 0 ? static_cast<double>(loaded_) / static_cast<double>(total) : 0.0;
   reply(call, 503, "application/json",
@@ -158,25 +182,46 @@ void Service::metrics(Call& call) {
   reply(call, 200, obs::kExpositionType, exposition(*registry_));
 }
 
-namespace {
-
-api::ModelCard card_of(const ServedModel& model, const std::string& name) {
-  return {name, model.created, model.engine->context(), model.root};
+void Service::refuse_unready(Call& call) {
+  const auto names = directory();
+  if (names == nullptr || names->has_local()) {
+    return refuse(call, {Code::kUnavailable, "the model is still loading, try again later"});
+  }
+  refuse(call, {Code::kNotFound,
+                fmt::format("no such model, or this address is not passed on; served: {}",
+                            fmt::join(names->listed(), ", ")),
+                "model", "model_not_found"});
 }
 
-}  // namespace
+api::ModelCard Service::card_of(const Call& call, const std::string& name) const {
+  const gateway::ModelTarget* target = directory()->find(name);
+  if (target != nullptr && target->local && call.model != nullptr) {
+    return {name, call.model->created, call.model->engine->context(), call.model->root};
+  }
+  return {name, started_, 0, target != nullptr ? target->model : name};
+}
 
 void Service::models(Call& call) {
+  const auto names = directory();
+  if (names == nullptr || (call.model == nullptr && !names->has_remote())) {
+    return refuse_unready(call);
+  }
   std::vector<api::ModelCard> cards;
-  for (const std::string& name : call.model->names) cards.push_back(card_of(*call.model, name));
+  for (const std::string& name : names->listed()) cards.push_back(card_of(call, name));
   reply_json(call, api::models_answer(cards));
 }
 
 void Service::model_card(Call& call) {
   const std::string asked = call.request.path.substr(call.route.size());
-  auto name = known_name(*call.model, asked);
-  if (!name) return refuse(call, name.error());
-  reply_json(call, api::model_answer(card_of(*call.model, *name)));
+  const auto names = directory();
+  if (names == nullptr || (call.model == nullptr && !names->has_remote())) {
+    return refuse_unready(call);
+  }
+  if (names->find(asked) == nullptr) {
+    auto unknown = known_name(call, asked);
+    return refuse(call, unknown.error());
+  }
+  reply_json(call, api::model_answer(card_of(call, asked)));
 }
 
 }  // namespace hadal::apps

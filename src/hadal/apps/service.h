@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "hadal/api/openai_answer.h"
 #include "hadal/apps/served_model.h"
 #include "hadal/base/clock.h"
+#include "hadal/gateway/directory.h"
 #include "hadal/net/exchange.h"
 #include "hadal/net/message.h"
 #include "hadal/obs/http_metrics.h"
@@ -29,13 +31,23 @@ struct ServiceOptions {
   std::chrono::milliseconds heartbeat{5'000};  // of a stream that has nothing to say yet
 };
 
+// Who may ask, and what names mean. Replaced as a whole when the configuration is read again.
+struct Access {
+  std::vector<std::string> api_keys;  // empty: everybody may ask
+  // Shared with requests under way. Null: the published model's own names.
+  std::shared_ptr<const gateway::Directory> directory;
+};
+
 class Service {
  public:
   // `registry` is what /metrics shows. `clock` must outlive the service.
   Service(ServiceOptions options, std::shared_ptr<obs::Registry> registry, const Clock& clock);
 
   void handle(net::HttpRequest request, net::ResponseWriter writer);
+  bool authorized(const net::HttpRequest& request) const;
 
+  // From the next request on; those under way go on as they began.
+  void configure(std::shared_ptr<const Access> access);
   void loading(uint64_t done, uint64_t total);
   void publish(std::shared_ptr<const ServedModel> model);
   void drain() { draining_ = true; }
@@ -52,7 +64,9 @@ class Service {
     net::HttpRequest& request;
     net::ResponseWriter& writer;
     std::string_view route;
-    std::shared_ptr<const ServedModel> model;  // null while loading
+    std::shared_ptr<const ServedModel> model;  // null while loading, or when none is run here
+    std::optional<bool> thinking = {};         // what the asked name says, see known_name()
+    std::string effort = {};
   };
   struct Route {
     std::string_view method;
@@ -64,9 +78,10 @@ class Service {
   };
   static const std::vector<Route>& routes();
 
-  bool authorized(const net::HttpRequest& request) const;
   void dispatch(const Route& route, Call& call);
   std::shared_ptr<const ServedModel> model() const;
+  std::shared_ptr<const Access> access() const;
+  std::shared_ptr<const gateway::Directory> directory() const;
   std::string next_id(std::string_view prefix);
   api::AnswerInfo answer_info(const Call& call, const std::string& name, std::string_view prefix);
 
@@ -90,7 +105,10 @@ class Service {
   using MakeForm = std::unique_ptr<api::AnswerForm> (*)(api::AnswerInfo, const api::ChatRequest&);
   // Of any protocol; `form`: how its answers are written.
   void start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info, MakeForm form);
-  static api::Parsed<std::string> known_name(const ServedModel& model, const std::string& asked);
+  // The name that an answer carries. An alias leaves its defaults in `call`.
+  api::Parsed<std::string> known_name(Call& call, const std::string& asked) const;
+  void refuse_unready(Call& call);
+  api::ModelCard card_of(const Call& call, const std::string& name) const;
   static api::Parsed<std::vector<TokenId>> completion_prompt(const ServedModel& model,
                                                              const api::CompletionRequest& request,
                                                              api::Prompt prompt);
@@ -107,8 +125,11 @@ class Service {
   std::atomic<uint64_t> load_total_{0};
   std::atomic<uint64_t> requests_{0};
   const uint64_t id_salt_;  // so that ids of two processes differ
+  const int64_t started_;   // unix seconds
   mutable std::mutex mutex_;
   std::shared_ptr<const ServedModel> model_;
+  std::shared_ptr<const Access> access_;
+  std::shared_ptr<const gateway::Directory> own_names_;  // of the published model
 };
 
 }  // namespace hadal::apps

@@ -28,15 +28,36 @@ api::Parsed<void> check_tokens(const ServedModel& model, const std::vector<Token
   return {};
 }
 
+// What an alias says counts where the request says nothing.
+void take_defaults(std::optional<bool> thinking, const std::string& effort,
+                   api::ChatRequest* request) {
+  if (!request->thinking) request->thinking = thinking;
+  if (request->effort.empty() && request->thinking.value_or(true)) request->effort = effort;
+}
+
 }  // namespace
 
-api::Parsed<std::string> Service::known_name(const ServedModel& model, const std::string& asked) {
-  if (asked.empty()) return model.names.front();
-  if (model.is_named(asked)) return asked;
-  return fail(api::ApiError(Code::kNotFound,
-                            fmt::format("the model '{}' is not served here; served: {}",
-                                        asked.substr(0, 128), fmt::join(model.names, ", ")),
-                            "model", "model_not_found"));
+api::Parsed<std::string> Service::known_name(Call& call, const std::string& asked) const {
+  const auto names = directory();
+  const gateway::ModelTarget* target = names->find(asked);
+  if (target == nullptr) {
+    return fail(api::ApiError(Code::kNotFound,
+                              fmt::format("the model '{}' is not served here; served: {}",
+                                          asked.substr(0, 128), fmt::join(names->listed(), ", ")),
+                              "model", "model_not_found"));
+  }
+  // Another backend's, at an address that only a model in this process can answer.
+  if (!target->local) {
+    return fail(
+        api::ApiError(Code::kUnsupported,
+                      fmt::format("the model '{}' is not run in this process, and {} is not "
+                                  "passed on",
+                                  asked.substr(0, 128), call.route),
+                      "model"));
+  }
+  call.thinking = target->thinking;
+  call.effort = target->effort;
+  return asked.empty() ? target->model : asked;
 }
 
 std::string Service::next_id(std::string_view prefix) {
@@ -51,7 +72,7 @@ api::AnswerInfo Service::answer_info(const Call& call, const std::string& name,
 void Service::chat(Call& call) {
   auto request = api::parse_chat(call.request.body);
   if (!request) return refuse(call, request.error());
-  auto name = known_name(*call.model, request->model);
+  auto name = known_name(call, request->model);
   if (!name) return refuse(call, name.error());
   api::AnswerInfo info = answer_info(call, *name, "chatcmpl");
   info.service_tier = request->service_tier;
@@ -64,7 +85,7 @@ void Service::chat(Call& call) {
 void Service::messages(Call& call) {
   auto request = api::parse_messages_request(call.request.body, false);
   if (!request) return refuse(call, request.error());
-  auto name = known_name(*call.model, request->model);
+  auto name = known_name(call, request->model);
   if (!name) return refuse(call, name.error());
   api::AnswerInfo info = answer_info(call, *name, "msg");
   std::replace(info.id.begin(), info.id.end(), '-', '_');
@@ -77,8 +98,9 @@ void Service::messages(Call& call) {
 void Service::count_tokens(Call& call) {
   auto request = api::parse_messages_request(call.request.body, true);
   if (!request) return refuse(call, request.error());
-  auto name = known_name(*call.model, request->model);
+  auto name = known_name(call, request->model);
   if (!name) return refuse(call, name.error());
+  take_defaults(call.thinking, call.effort, &*request);
   auto prompt = chat_prompt(*call.model, *request, clock_.unix_seconds());
   if (!prompt) return refuse(call, prompt.error());
   reply_json(call, api::count_answer(static_cast<int64_t>(prompt->tokens.size())));
@@ -91,6 +113,7 @@ void Service::balance(Call& call) {
 
 void Service::start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info,
                          MakeForm form) {
+  take_defaults(call.thinking, call.effort, &request);
   auto prompt = chat_prompt(*call.model, request, clock_.unix_seconds());
   if (!prompt) return refuse(call, prompt.error());
   info.prompt_tokens = static_cast<int64_t>(prompt->tokens.size());
@@ -132,7 +155,7 @@ api::Parsed<std::vector<TokenId>> Service::completion_prompt(const ServedModel& 
 void Service::completion(Call& call) {
   auto request = api::parse_completion(call.request.body);
   if (!request) return refuse(call, request.error());
-  auto name = known_name(*call.model, request->model);
+  auto name = known_name(call, request->model);
   if (!name) return refuse(call, name.error());
   GenerationPlan plan;
   plan.route = call.route;
@@ -156,7 +179,7 @@ void Service::tokenize(Call& call) {
   auto request = api::parse_tokenize(call.request.body);
   if (!request) return refuse(call, request.error());
   const ServedModel& model = *call.model;
-  if (auto name = known_name(model, request->model); !name) return refuse(call, name.error());
+  if (auto name = known_name(call, request->model); !name) return refuse(call, name.error());
   std::vector<TokenId> tokens;
   if (request->prompt) {
     EncodeOptions options;
@@ -168,6 +191,7 @@ void Service::tokenize(Call& call) {
     chat.tools = std::move(request->tools);
     chat.thinking = request->thinking;
     chat.add_generation_prompt = request->add_generation_prompt;
+    take_defaults(call.thinking, call.effort, &chat);
     auto prompt = chat_prompt(model, chat, clock_.unix_seconds());
     if (!prompt) return refuse(call, prompt.error());
     tokens = std::move(prompt->tokens);
@@ -184,7 +208,7 @@ void Service::detokenize(Call& call) {
   auto request = api::parse_detokenize(call.request.body);
   if (!request) return refuse(call, request.error());
   const ServedModel& model = *call.model;
-  if (auto name = known_name(model, request->model); !name) return refuse(call, name.error());
+  if (auto name = known_name(call, request->model); !name) return refuse(call, name.error());
   if (auto status = check_tokens(model, request->tokens, "tokens"); !status) {
     return refuse(call, status.error());
   }

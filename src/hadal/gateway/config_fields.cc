@@ -1,0 +1,144 @@
+// The one list of what hadal.yaml may say.
+#include "hadal/gateway/config.h"
+
+namespace hadal::gateway {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+Section<ServerConfig> server_section() {
+  Section<ServerConfig> section("server",
+                                "Where the service listens, and who may ask. A change "
+                                "of `host`, `port` or `connections` takes effect at the "
+                                "next start; keys are read again at every reload.");
+  section.text("host", &ServerConfig::host, "address to listen on; `0.0.0.0` for every one")
+      .integer("port", &ServerConfig::port, {0, 65'535}, "0: any free one")
+      .text("keys_file", &ServerConfig::keys_file,
+            "file with a key a line; who asks shows one of them. Without it everybody may ask",
+            {"none"})
+      .integer("connections", &ServerConfig::connections, {1, 1'000'000},
+               "open at once; more are answered 503");
+  return section;
+}
+
+Section<EngineConfig> engine_section() {
+  Section<EngineConfig> section("engine",
+                                "How a local model runs; as the flags of `hadal serve` "
+                                "with the same names. A change takes effect at the next "
+                                "start.");
+  section
+      .integer("context", &EngineConfig::context, {0, 1 << 24}, "tokens of prompt and answer",
+               {"the model's"})
+      .integer("max_sequences", &EngineConfig::max_sequences, {0, 65'536},
+               "answers generated at once", {"64"})
+      .bytes("kv_memory", &EngineConfig::kv_memory, "bytes of cache",
+             {"what the sequences need, within free memory"})
+      .choice("kv_type", &EngineConfig::kv_type, {"f32", "f16", "bf16", "int8"},
+              "how the cache holds a row", {"f16"})
+      .text("kv_disk", &EngineConfig::kv_disk,
+            "folder that keeps the cache of prompts over restarts", {"none"})
+      .bytes("kv_disk_max", &EngineConfig::kv_disk_max, "bytes of that folder")
+      .integer("threads", &EngineConfig::threads, {0, 4'096}, "threads that compute",
+               {"every core"})
+      .choice("quantize", &EngineConfig::quantize, {"q8_0", "q4_k"}, "pack weights while loading",
+              {"as the files are"})
+      .choice("speculate", &EngineConfig::speculate, {"auto", "off", "ngram", "mtp", "draft"},
+              "guess tokens ahead; answers stay the same", {"auto"})
+      .text("draft", &EngineConfig::draft, "a smaller model of the same tokenizer, to guess with",
+            {"none"})
+      .integer("draft_max", &EngineConfig::draft_max, {0, 64},
+               "tokens guessed at once for an answer", {"16"})
+      .duration("target_itl", &EngineConfig::target_itl, Millis(0), hours(1),
+                "time between a stream's tokens that prompts of others may cause; 0s: any")
+      .choice("cpu_impl", &EngineConfig::cpu_impl, {"avx512", "avx2", "ref"}, "instructions to use",
+              {"the best there is"})
+      .text("pack_cache", &EngineConfig::pack_cache,
+            "folder that keeps packed weights for the next start, or `off`",
+            {"the user's cache, for large models"});
+  return section;
+}
+
+Section<TimeoutConfig> timeout_section() {
+  Section<TimeoutConfig> section("timeouts", "How long an upstream may take.");
+  section
+      .duration("connect", &TimeoutConfig::connect, Millis(1), minutes(10),
+                "to accept a connection, TLS included")
+      .duration("first_byte", &TimeoutConfig::first_byte, Millis(1), hours(24),
+                "from the request's last byte to the head of the answer")
+      .duration("idle", &TimeoutConfig::idle, Millis(1), hours(24),
+                "between two pieces of an answer");
+  return section;
+}
+
+Section<BackendConfig> backend_section() {
+  Section<BackendConfig> section(
+      "backends",
+      "Who answers. Each has either `model` (run in this process; at most one) or `url` (asked "
+      "over HTTP: another hadal, any OpenAI-compatible server, DeepSeek's cloud). Several with "
+      "`url` may serve the same model name and share its requests.");
+  section.text("name", &BackendConfig::name, "what logs, metrics and errors call it")
+      .required()
+      .text("model", &BackendConfig::model,
+            "GGUF file or Hugging Face folder, or `embedded`: the small one in the program",
+            {"none"})
+      .texts("names", &BackendConfig::names, "with `model`: the names that it is served under",
+             {"the file's"})
+      .inside("engine", &BackendConfig::engine, engine_section(), "with `model`: how it runs")
+      .text("url", &BackendConfig::url,
+            "`http://` or `https://`, with what comes before `/chat/completions`, such as "
+            "`https://api.deepseek.com/v1`",
+            {"none"})
+      .text_map("models", &BackendConfig::models,
+                "with `url`: the model names served here, each with the upstream's name for it",
+                {"none"})
+      .text("key_env", &BackendConfig::key_env,
+            "environment variable with the key that the upstream wants", {"none"})
+      .text("key_file", &BackendConfig::key_file, "file with that key, read at start and reload",
+            {"none"})
+      .text("ca_file", &BackendConfig::ca_file,
+            "certificates (PEM) that an `https` upstream is verified against", {"the system's"})
+      .inside("timeouts", &BackendConfig::timeouts, timeout_section(),
+              "with `url`: how long it may take")
+      .integer("weight", &BackendConfig::weight, {0, 1'000},
+               "share of a model's requests, beside the other backends that serve it; 0: none")
+      .boolean("backup", &BackendConfig::backup, "asked only when the others cannot be")
+      .integer("max_in_flight", &BackendConfig::max_in_flight, {1, 100'000},
+               "requests at once; more go elsewhere or are answered 429");
+  return section;
+}
+
+Section<AliasConfig> alias_section() {
+  Section<AliasConfig> section(
+      "aliases",
+      "More names for models, for programs that insist on theirs. Each is a map, or just the "
+      "model's name: `gpt-4o: deepseek-v2-lite`. The answer carries the name that was asked for.");
+  section.text("model", &AliasConfig::model, "a name that a backend serves")
+      .required()
+      .boolean("thinking", &AliasConfig::thinking,
+               "whether the model thinks first, when the request does not say", {"the model's"})
+      .choice("effort", &AliasConfig::effort, {"low", "high", "max"},
+              "how hard it thinks, when the request does not say", {"the model's"})
+      .boolean("listed", &AliasConfig::listed, "shown by `/v1/models`");
+  return section;
+}
+
+Section<Config> whole() {
+  Section<Config> section("hadal.yaml", "");
+  section.inside("server", &Config::server, server_section(), "where it listens, who may ask")
+      .list("backends", &Config::backends, backend_section(), "who answers")
+      .required()
+      .map("aliases", &Config::aliases, &AliasConfig::name, "model", alias_section(),
+           "more names for models");
+  return section;
+}
+
+}  // namespace
+
+const SectionInfo& config_section() {
+  static const Section<Config> kWhole = whole();
+  return kWhole;
+}
+
+}  // namespace hadal::gateway
