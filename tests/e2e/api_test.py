@@ -260,7 +260,7 @@ class Api(unittest.TestCase):
             (chat(response_format={"type": "json_schema"}), 400, "'json_schema' is not supported",
              "response_format"),
             (chat(temprature=1), 400, "did you mean 'temperature'?", "temprature"),
-            (chat(messages=long), 400, "the context holds 512", "messages"),
+            (chat(messages=long), 400, "maximum context length is 512 tokens", "messages"),
             ('{"messages": [], "temperature": NaN}', 400, "NaN", None),
             ('{"messages": [], "temperature": -Infinity}', 400, "Infinity", None),
             ('{"temperature": 1e999}', 400, "", None),
@@ -284,7 +284,7 @@ class Api(unittest.TestCase):
                 self.assertNotRegex(error["message"], r"0x[0-9a-f]{6}|/src/|/home/|/tmp/|/build/")
         overflow = self.server.post(CHAT, chat(messages=long)).error
         self.assertEqual(overflow["code"], "context_length_exceeded")
-        self.assertRegex(overflow["message"], r"has \d{4,} tokens")
+        self.assertRegex(overflow["message"], r"too long: \d{4,} tokens > 511 maximum")
 
     def test_errors_of_other_endpoints(self):
         cases = [

@@ -23,31 +23,37 @@ def skip(reason):
     sys.exit(SKIPPED)
 
 
-def install(folder):
-    """npm ci, once per lock file."""
+def install_packages(source, folder, how="ci"):
+    """npm ci (or install) of what source/package-lock.json names, once per lock file."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        skip("there is no node and npm")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (HERE / "package-lock.json").read_text()
+    lock = (source / "package-lock.json").read_text()
     done = folder / "installed"
     if not done.exists() or done.read_text() != lock:
         for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(HERE / name, folder / name)
+            shutil.copy(source / name, folder / name)
         try:
-            result = subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=folder, timeout=240,
+            result = subprocess.run(["npm", how, "--ignore-scripts"], cwd=folder, timeout=240,
                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         except subprocess.TimeoutExpired:
-            skip("npm ci took more than 240 s")
+            skip(f"npm {how} took more than 240 s")
         if result.returncode != 0:
             lines = [line for line in result.stdout.splitlines() if "error" in line]
-            skip("npm ci failed: " + (lines[0] if lines else "no reason given"))
+            skip(f"npm {how} failed: " + (lines[0] if lines else "no reason given"))
         done.write_text(lock)
+
+
+def install(folder):
+    install_packages(HERE, folder)
     for test in HERE.glob("*.mjs"):
         shutil.copy(test, folder / test.name)
 
 
 def main():
     binary, folder = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2]).resolve()
-    if not shutil.which("node") or not shutil.which("npm"):
-        skip("there is no node and npm")
+    if not shutil.which("node"):
+        skip("there is no node")
     version = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
     if int(version.lstrip("v").split(".")[0]) < 20:
         skip(f"node {version} is older than 20")

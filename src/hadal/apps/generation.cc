@@ -13,11 +13,13 @@ namespace {
 
 std::vector<net::Header> json_headers() { return {{"Content-Type", "application/json"}}; }
 
+// Clients look for words beside the code: "maximum context length" (OpenAI's, DeepSeek's agent) and
+// "prompt is too long: N tokens > M maximum" (Anthropic's).
 api::ApiError context_error(bool chat, size_t prompt, int32_t context) {
   return {Code::kInvalidInput,
-          fmt::format("the prompt has {} tokens and the context holds {}, with room needed for at "
-                      "least one more; shorten the prompt",
-                      prompt, context),
+          fmt::format("prompt is too long: {} tokens > {} maximum; this model's maximum context "
+                      "length is {} tokens, and an answer needs room for at least one",
+                      prompt, context - 1, context),
           chat ? "messages" : "prompt", "context_length_exceeded"};
 }
 
@@ -158,6 +160,8 @@ void Generation::begin() {
         opening.has_reasoning = choice.answer.has_reasoning;
       }
       writer_.write(plan_.form->stream_begin(openings));
+    } else {
+      writer_.promise(json_headers(), {"\n", plan_.heartbeat});
     }
     for (const Kept& kept : std::exchange(kept_, {})) {
       if (over_) break;

@@ -12,6 +12,7 @@
 namespace hadal::apps {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
@@ -122,6 +123,29 @@ TEST_F(ServiceTest, AStreamSaysTheSameInPieces) {
   EXPECT_THAT(seen.body, EndsWith("data: [DONE]\n\n"));
 }
 
+TEST_F(ServiceTest, AWholeAnswerThatWaitsIsPrecededByBlankLines) {
+  for (const char* path : {"/v1/chat/completions", "/v1/messages"}) {
+    engine_.sinks.clear();
+    engine_.requests.clear();
+    auto exchange = send("POST", path, chat(R"("max_tokens": 9)"));
+    Seen seen;
+    look(*exchange, &seen);
+    EXPECT_EQ(seen.status, 0);
+    EXPECT_EQ(exchange->heartbeat().every, ServiceOptions().heartbeat);
+    exchange->beat();
+    exchange->beat();
+    look(*exchange, &seen);
+    EXPECT_EQ(seen.status, 200);
+    EXPECT_EQ(seen.body, "\n\n");
+    EXPECT_EQ(seen.headers.at("Content-Type"), "application/json");
+    // The status is out: an error says so in the body.
+    engine_.end(1, FinishReason::kError, {Code::kInternal, "a fault"});
+    look(*exchange, &seen);
+    EXPECT_TRUE(seen.finished);
+    EXPECT_THAT(seen.body, AllOf(StartsWith("\n\n{"), HasSubstr(R"("message":"a fault")")));
+  }
+}
+
 TEST_F(ServiceTest, EventsBeforeTheAnswerHasBegunAreKept) {
   engine_.at_submit = [&](RequestId id) {
     engine_.say(id, "x</think>early");
@@ -160,7 +184,9 @@ TEST_F(ServiceTest, APromptOverTheContextIsRefusedWithBothNumbers) {
   const Seen seen =
       ask("POST", "/v1/completions", R"({"prompt": ")" + std::string(150, 'x') + R"("})");
   EXPECT_EQ(seen.status, 400);
-  EXPECT_THAT(seen.body, HasSubstr("has 151 tokens and the context holds 100"));
+  EXPECT_THAT(seen.body,
+              HasSubstr("prompt is too long: 151 tokens > 99 maximum; this model's maximum "
+                        "context length is 100 tokens"));
   EXPECT_THAT(seen.body, HasSubstr("context_length_exceeded"));
   EXPECT_TRUE(engine_.requests.empty());
 }

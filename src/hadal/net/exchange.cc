@@ -25,6 +25,17 @@ Exchange::Heartbeat Exchange::heartbeat() const {
   return heartbeat_;
 }
 
+void Exchange::beat() {
+  std::lock_guard lock(mutex_);
+  if (finished_ || gone_) return;
+  if (promised_) {
+    head_ = Head{200, std::move(*promised_), true, 0};
+    promised_.reset();
+    opened_ = true;
+  }
+  pending_ += heartbeat_.bytes;
+}
+
 bool Exchange::abandoned() const {
   std::lock_guard lock(mutex_);
   return abandoned_;
@@ -66,8 +77,12 @@ void Exchange::respond(int status, std::vector<Header> headers, std::string body
   unused = std::move(on_close_);
   on_close_ = nullptr;
   if (gone_) return;
-  head_ = Head{status, std::move(headers), false, body.size()};
-  pending_ = std::move(body);
+  if (opened_) {
+    pending_ += body;
+  } else {
+    head_ = Head{status, std::move(headers), false, body.size()};
+    pending_ = std::move(body);
+  }
   wake_locked();
 }
 
@@ -79,6 +94,15 @@ void Exchange::start_stream(int status, std::vector<Header> headers, Heartbeat h
   head_ = Head{status, std::move(headers), true, 0};
   heartbeat_ = std::move(heartbeat);
   wake_locked();
+}
+
+void Exchange::promise(std::vector<Header> headers, Heartbeat heartbeat) {
+  std::lock_guard lock(mutex_);
+  HADAL_CHECK(!started_ && !promised_ && !opened_, "a promise after the answer");
+  if (gone_) return;
+  promised_ = std::move(headers);
+  heartbeat_ = std::move(heartbeat);
+  wake_locked();  // the connection sleeps without a limit until it knows of the heartbeat
 }
 
 bool Exchange::write(std::string_view bytes) {
@@ -114,7 +138,7 @@ void Exchange::abandon() {
   if (finished_) return;
   unused = std::move(on_close_);
   on_close_ = nullptr;
-  if (!started_) {
+  if (!started_ && !opened_) {
     started_ = finished_ = true;
     head_ = Head{500, {}, false, 0};
   } else {
@@ -147,6 +171,10 @@ void ResponseWriter::respond(int status, std::vector<Header> headers, std::strin
 void ResponseWriter::start_stream(int status, std::vector<Header> headers,
                                   Exchange::Heartbeat heartbeat) {
   exchange_->start_stream(status, std::move(headers), std::move(heartbeat));
+}
+
+void ResponseWriter::promise(std::vector<Header> headers, Exchange::Heartbeat heartbeat) {
+  exchange_->promise(std::move(headers), std::move(heartbeat));
 }
 
 bool ResponseWriter::write(std::string_view bytes) { return exchange_->write(bytes); }

@@ -48,6 +48,7 @@ class Exchange {
   // The connection's side.
   Taken take();
   Heartbeat heartbeat() const;
+  void beat();             // queues the heartbeat's bytes; a promised answer begins with them
   bool abandoned() const;  // see Taken
   void client_gone();      // calls the on_close callback, once; later writes are dropped
   void detach();           // client_gone(), and never wakes again
@@ -55,6 +56,7 @@ class Exchange {
   // The writer's side; see ResponseWriter.
   void respond(int status, std::vector<Header> headers, std::string body);
   void start_stream(int status, std::vector<Header> headers, Heartbeat heartbeat);
+  void promise(std::vector<Header> headers, Heartbeat heartbeat);
   bool write(std::string_view bytes);
   void finish();
   void abandon();
@@ -69,6 +71,8 @@ class Exchange {
   std::function<void()> on_close_;
   std::optional<Head> head_;  // not yet taken
   Heartbeat heartbeat_;
+  std::optional<std::vector<Header>> promised_;  // of an answer that comes whole, but late
+  bool opened_ = false;                          // its head is out, without its length
   std::string pending_;
   bool started_ = false;
   bool finished_ = false;
@@ -77,7 +81,8 @@ class Exchange {
   bool woken_ = false;  // a wake is on its way
 };
 
-// Exactly one of: respond(), or start_stream() then write()s then finish(). A writer that goes out
+// Exactly one of: respond(), with or without a promise() before it, or start_stream() then write()s
+// then finish(). A writer that goes out
 // of scope before that answers 500, or breaks the stream off so that the client sees it is not
 // whole.
 class ResponseWriter {
@@ -90,6 +95,11 @@ class ResponseWriter {
   void respond(int status, std::vector<Header> headers, std::string body);
   // Sends the head at once. While nothing else is written, `heartbeat` is sent every so often.
   void start_stream(int status, std::vector<Header> headers, Exchange::Heartbeat heartbeat = {});
+  // An answer is to come by respond(), but may take long: if it has not come after
+  // `heartbeat.every`, the head goes out with status 200 and the heartbeat's bytes follow every so
+  // often, which must mean nothing in front of the body (blank lines before JSON). A respond()
+  // after that cannot set status or headers any more; its body goes out as it is.
+  void promise(std::vector<Header> headers, Exchange::Heartbeat heartbeat);
   // False when the client has gone, or reads so slowly that the buffer is full: the connection is
   // then closed and the caller should stop producing.
   bool write(std::string_view bytes);

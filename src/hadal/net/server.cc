@@ -339,9 +339,7 @@ asio::awaitable<bool> Session::send_answer() {
     co_await wait_for_wake(heartbeat.every);
     if (heartbeat.every.count() > 0 &&
         std::chrono::steady_clock::now() - asleep_since >= heartbeat.every) {
-      Exchange::Taken beat;
-      beat.bytes = heartbeat.bytes;
-      if (!co_await send_some(std::move(beat), &streamed)) co_return false;
+      exchange_->beat();
     }
   }
   co_return false;

@@ -134,11 +134,13 @@ class ServerTest : public ::testing::Test {
     events_.add(request.path);
     if (request.path == "/drop") return;
     if (request.path == "/throw") throw std::runtime_error("oops");
-    if (request.path == "/keep" || request.path == "/stream") {
+    if (request.path == "/keep" || request.path == "/stream" || request.path == "/promise") {
       writer.on_close([this] { events_.add("closed"); });
       if (request.path == "/stream") {
         writer.start_stream(200, {{"Content-Type", "text/event-stream"}},
                             {": beat\n\n", milliseconds(20)});
+      } else if (request.path == "/promise") {
+        writer.promise({{"Content-Type", "application/json"}}, {"\n", milliseconds(20)});
       }
       std::lock_guard lock(mutex_);
       kept_.push_back(std::move(writer));
@@ -315,6 +317,57 @@ TEST_F(ServerTest, StreamToAnOldClientEndsWithTheConnection) {
   kept().write("data: one\n\n");
   kept().finish();
   EXPECT_THAT(client.read_to_end(), AllOf(Not(HasSubstr("chunked")), EndsWith("data: one\n\n")));
+}
+
+TEST_F(ServerTest, APromisedAnswerSendsBlankLinesUntilItComes) {
+  start();
+  RawClient client(server_->port());
+  client.send("GET /promise HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_THAT(client.read_past("\r\n1\r\n\n\r\n1\r\n\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 200 OK"), HasSubstr("Content-Type: application/json"),
+                    HasSubstr("Transfer-Encoding: chunked")));
+  ASSERT_TRUE(events_.wait_for("kept"));
+  kept().respond(500, {{"X-Late", "1"}}, "{}");  // too late for a status
+  EXPECT_THAT(client.read_past("0\r\n\r\n"),
+              AllOf(EndsWith("2\r\n{}\r\n0\r\n\r\n"), Not(HasSubstr("X-Late"))));
+  client.send("GET /next HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_THAT(client.read_past("]"), EndsWith("[/next  0 ]"));
+}
+
+TEST_F(ServerTest, APromiseThatIsKeptInTimeIsAnOrdinaryAnswer) {
+  Exchange exchange(1 << 20, [] {});
+  exchange.promise({}, {"\n", milliseconds(20)});
+  EXPECT_FALSE(exchange.take().head);
+  exchange.respond(429, {}, "busy");
+  exchange.beat();
+  const Exchange::Taken taken = exchange.take();
+  EXPECT_EQ(taken.head->status, 429);
+  EXPECT_FALSE(taken.head->streamed);
+  EXPECT_EQ(taken.bytes, "busy");
+}
+
+TEST_F(ServerTest, APromiseToAnOldClientEndsWithTheConnection) {
+  start();
+  RawClient client(server_->port());
+  client.send("GET /promise HTTP/1.0\r\n\r\n");
+  client.read_past("\r\n\r\n\n\n");
+  ASSERT_TRUE(events_.wait_for("kept"));
+  kept().respond(200, {}, "{}");
+  EXPECT_THAT(client.read_to_end(), EndsWith("{}"));
+}
+
+TEST_F(ServerTest, APromiseThatIsDroppedHasNoProperEnd) {
+  start();
+  RawClient client(server_->port());
+  client.send("GET /promise HTTP/1.1\r\nHost: h\r\n\r\n");
+  client.read_past("1\r\n\n\r\n");
+  ASSERT_TRUE(events_.wait_for("kept"));
+  {
+    std::lock_guard lock(mutex_);
+    kept_.clear();
+  }
+  EXPECT_THAT(client.read_to_end(), Not(HasSubstr("\r\n0\r\n\r\n")));
+  EXPECT_TRUE(client.closed());
 }
 
 TEST_F(ServerTest, NoticesAClientThatLeavesBeforeTheAnswer) {
