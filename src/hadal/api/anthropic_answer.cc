@@ -1,6 +1,7 @@
 #include <boost/json.hpp>
 #include <utility>
 
+#include "hadal/api/answer_json.h"
 #include "hadal/api/anthropic.h"
 #include "hadal/api/utf8.h"
 
@@ -52,9 +53,10 @@ class MessagesForm final : public AnswerForm {
     const AnswerChoice& choice = choices.front();
     json::object root = message();
     json::array content;
-    if (!choice.reasoning.empty()) content.push_back(thinking_block(choice.reasoning));
-    if (!choice.content.empty()) content.push_back(text_block(choice.content));
-    for (const AnswerCall& call : choice.calls) content.push_back(tool_block(call, input_of(call)));
+    in_order(
+        choice, [&](std::string_view text) { content.push_back(thinking_block(text)); },
+        [&](std::string_view text) { content.push_back(text_block(text)); },
+        [&](const AnswerCall& call) { content.push_back(tool_block(call, input_of(call))); });
     root["content"] = std::move(content);
     root["stop_reason"] = stop_reason(choice);
     root["stop_sequence"] = stop_sequence(choice);
@@ -75,22 +77,17 @@ class MessagesForm final : public AnswerForm {
 
   std::string stream_delta(const AnswerChoice& delta) override {
     std::string out;
-    if (!delta.reasoning.empty()) {
-      out += in_block(Block::kThinking, thinking_block(""));
-      out += piece({{"type", "thinking_delta"}, {"thinking", delta.reasoning}});
-    }
-    if (!delta.content.empty()) {
-      out += in_block(Block::kText, text_block(""));
-      out += piece({{"type", "text_delta"}, {"text", delta.content}});
-    }
-    for (const AnswerCall& call : delta.calls) {
-      if (!call.id.empty()) {
-        out += end_block();
-        out += in_block(Block::kTool, tool_block(call, json::object()));
-      }
-      if (call.arguments.empty()) continue;
-      out += piece({{"type", "input_json_delta"}, {"partial_json", call.arguments}});
-    }
+    in_order(
+        delta,
+        [&](std::string_view text) {
+          out += in_block(Block::kThinking, thinking_block(""));
+          out += piece({{"type", "thinking_delta"}, {"thinking", text}});
+        },
+        [&](std::string_view text) {
+          out += in_block(Block::kText, text_block(""));
+          out += piece({{"type", "text_delta"}, {"text", text}});
+        },
+        [&](const AnswerCall& call) { out += call_piece(call); });
     if (!delta.finish_reason.empty()) {
       out += end_block();
       ending_ = {{"stop_reason", stop_reason(delta)}, {"stop_sequence", stop_sequence(delta)}};
@@ -128,6 +125,15 @@ class MessagesForm final : public AnswerForm {
   }
   std::string piece(json::object delta) const {
     return event("content_block_delta", {{"index", index_}, {"delta", std::move(delta)}});
+  }
+  std::string call_piece(const AnswerCall& call) {
+    std::string out;
+    if (!call.id.empty()) {
+      out += end_block();
+      out += in_block(Block::kTool, tool_block(call, json::object()));
+    }
+    if (call.arguments.empty()) return out;
+    return out + piece({{"type", "input_json_delta"}, {"partial_json", call.arguments}});
   }
   std::string in_block(Block block, json::object start) {
     if (block_ == block) return {};

@@ -347,6 +347,10 @@ void Fields::word(std::string_view name, std::string* target) {
   target->assign(found);
 }
 
+bool Fields::lists(std::string_view name, std::string_view word) {
+  return is_listed(shape_of(name, {FieldShape::Kind::kWord}).words, word);
+}
+
 void Fields::tokens(std::string_view name, std::vector<int32_t>* target) {
   const FieldShape& shape = shape_of(name, {FieldShape::Kind::kTokens});
   const json::value* value = find(name);
@@ -374,6 +378,10 @@ void Fields::texts(std::string_view name, std::vector<std::string>* target) {
     if (found.size() > shape.bytes_max) {
       return fault(element, fmt::format("has {} bytes, at most {} are allowed", found.size(),
                                         shape.bytes_max));
+    }
+    if (!shape.words.empty() && !is_listed(shape.words, std::string_view(found))) {
+      return fault(element, fmt::format("found '{}', expected {}", cut(std::string_view(found), 64),
+                                        listed(shape.words)));
     }
     target->emplace_back(found.data(), found.size());
   }

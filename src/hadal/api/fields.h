@@ -106,9 +106,9 @@ constexpr FieldShape text(size_t bytes_max) {
   return {.kind = Kind::kText, .bytes_max = bytes_max};
 }
 constexpr FieldShape word(std::string_view words) { return {.kind = Kind::kWord, .words = words}; }
-// A string or an array of them.
-constexpr FieldShape texts(size_t count_max, size_t bytes_max) {
-  return {.kind = Kind::kTexts, .count_max = count_max, .bytes_max = bytes_max};
+// A string or an array of them; each one of `words`, if there are any.
+constexpr FieldShape texts(size_t count_max, size_t bytes_max, std::string_view words = {}) {
+  return {.kind = Kind::kTexts, .count_max = count_max, .bytes_max = bytes_max, .words = words};
 }
 constexpr FieldShape tokens(size_t count_max) {
   return {.kind = Kind::kTokens, .count_max = count_max};
@@ -176,6 +176,7 @@ class Fields {
   // Of a word: whether it is one of the table's is left to the caller.
   void text(std::string_view name, std::string* target);
   void word(std::string_view name, std::string* target);
+  bool lists(std::string_view name, std::string_view word);  // of the words in the table
   void tokens(std::string_view name, std::vector<int32_t>* target);
   void texts(std::string_view name, std::vector<std::string>* target);
   // Calls read(Fields&) for the object, or for each of the objects, if there.

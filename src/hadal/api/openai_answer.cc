@@ -1,17 +1,14 @@
 #include "hadal/api/openai_answer.h"
 
 #include <boost/json.hpp>
-#include <cmath>
 
+#include "hadal/api/answer_json.h"
 #include "hadal/api/utf8.h"
 
 namespace hadal::api {
 namespace {
 
 namespace json = boost::json;
-
-// JSON has no infinity; vLLM and OpenAI both show this for a token that cannot be.
-double finite(float logprob) { return std::isfinite(logprob) ? logprob : -9999.0; }
 
 json::value text_or_null(std::string_view text) {
   return text.empty() ? json::value(nullptr) : json::value(text);
@@ -40,29 +37,10 @@ json::object usage_object(const AnswerUsage& usage) {
   return root;
 }
 
-json::object chat_score(const TokenScore& score) {
-  json::object root;
-  root["token"] = valid_utf8(score.bytes);
-  root["logprob"] = finite(score.logprob);
-  json::array bytes;
-  bytes.reserve(score.bytes.size());
-  for (const char c : score.bytes) bytes.push_back(static_cast<uint8_t>(c));
-  root["bytes"] = std::move(bytes);
-  return root;
-}
-
 json::value chat_logprobs(const AnswerChoice& choice) {
   if (!choice.has_logprobs) return nullptr;
-  json::array list;
-  for (const TokenScores& scores : choice.logprobs) {
-    json::object entry = chat_score(scores.chosen);
-    json::array top;
-    for (const TokenScore& other : scores.top) top.push_back(chat_score(other));
-    entry["top_logprobs"] = std::move(top);
-    list.push_back(std::move(entry));
-  }
   json::object root;
-  root["content"] = std::move(list);
+  root["content"] = scores_array(choice.logprobs);
   root["refusal"] = nullptr;
   return root;
 }

@@ -49,14 +49,22 @@ struct AnswerCall {
   std::string arguments;
 };
 
+// A run of what a choice holds: so many bytes of its reasoning or content, or its next call.
+struct AnswerRun {
+  enum class Kind : uint8_t { kReasoning, kContent, kCall };
+  Kind kind = Kind::kContent;
+  size_t bytes = 0;
+};
+
 struct AnswerChoice {
   int32_t index = 0;
   std::string content;
   std::string reasoning;
   std::vector<AnswerCall> calls = {};
-  bool has_reasoning = false;  // reasoning_content is present, if only as ""
-  std::string finish_reason;   // empty: null
-  std::string stop_reason;     // the stop string that ended it; empty: null
+  std::vector<AnswerRun> runs = {};  // the three in the order in which they came
+  bool has_reasoning = false;        // reasoning_content is present, if only as ""
+  std::string finish_reason;         // empty: null
+  std::string stop_reason;           // the stop string that ended it; empty: null
   bool has_logprobs = false;
   std::vector<TokenScores> logprobs;
   size_t text_offset = 0;  // completions: characters before the first of `logprobs`

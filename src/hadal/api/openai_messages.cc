@@ -24,14 +24,6 @@ bool is_tool_name(std::string_view name) {
          });
 }
 
-// The field "type", which has one value here.
-void parse_type(Fields& fields, std::string_view only) {
-  std::string type(only);
-  fields.text("type", &type);
-  if (type == only) return;
-  fields.unsupported("type", fmt::format("'{}' is not supported, only {}", type, only));
-}
-
 void parse_tool_call(Fields& fields, std::vector<ToolCall>* target) {
   ToolCall& call = target->emplace_back();
   parse_type(fields, "function");
@@ -70,6 +62,13 @@ void parse_message(Fields& fields, std::vector<Message>* target) {
 
 }  // namespace
 
+void parse_type(Fields& fields, std::string_view only) {
+  std::string type(only);
+  fields.text("type", &type);
+  if (type == only) return;
+  fields.unsupported("type", fmt::format("'{}' is not supported, only {}", type, only));
+}
+
 void parse_text_parts(Fields& fields, std::string_view name, std::string_view joined,
                       std::string* target) {
   const json::value* content = fields.find(name);
@@ -80,7 +79,7 @@ void parse_text_parts(Fields& fields, std::string_view name, std::string_view jo
     std::string type = "text";
     std::string text;
     part.text("type", &type);
-    if (type != "text" && type != "input_text" && type != "output_text") {
+    if (!part.lists("type", type)) {
       part.unsupported("type",
                        fmt::format("parts of type '{}' are not supported here, only text", type));
     }

@@ -27,6 +27,8 @@ void parse_text_parts(Fields& fields, std::string_view name, std::string_view jo
 // The field's string, or its object as JSON; "{}" without either.
 void parse_arguments(Fields& fields, std::string_view name, std::string* target);
 
+// The field "type", which has one value here.
+void parse_type(Fields& fields, std::string_view only);
 // The field "name" of a function.
 void parse_function_name(Fields& function, std::string* target);
 void parse_tools(Fields& fields, std::vector<Tool>* target);

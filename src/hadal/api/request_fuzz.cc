@@ -4,6 +4,7 @@
 
 #include "hadal/api/anthropic.h"
 #include "hadal/api/openai.h"
+#include "hadal/api/responses.h"
 #include "hadal/api/utf8.h"
 #include "hadal/base/check.h"
 #include "hadal/base/limits.h"
@@ -60,6 +61,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     HADAL_CHECK(!messages->messages.empty());
   } else {
     check_refusal(messages.error());
+  }
+  const auto responses = api::parse_responses(body);
+  if (responses) {
+    check_request(*responses);
+    HADAL_CHECK(!responses->messages.empty());
+    HADAL_CHECK(api::valid_utf8(responses->echo.fields) == responses->echo.fields);
+  } else {
+    check_refusal(responses.error());
   }
   const auto tokenize = api::parse_tokenize(body);
   if (!tokenize) check_refusal(tokenize.error());

@@ -15,12 +15,12 @@ std::vector<net::Header> json_headers() { return {{"Content-Type", "application/
 
 // Clients look for words beside the code: "maximum context length" (OpenAI's, DeepSeek's agent) and
 // "prompt is too long: N tokens > M maximum" (Anthropic's).
-api::ApiError context_error(bool chat, size_t prompt, int32_t context) {
+api::ApiError context_error(std::string_view field, size_t prompt, int32_t context) {
   return {Code::kInvalidInput,
           fmt::format("prompt is too long: {} tokens > {} maximum; this model's maximum context "
                       "length is {} tokens, and an answer needs room for at least one",
                       prompt, context - 1, context),
-          chat ? "messages" : "prompt", "context_length_exceeded"};
+          std::string(field), "context_length_exceeded"};
 }
 
 }  // namespace
@@ -111,7 +111,7 @@ api::Parsed<void> Generation::submit_all() {
                                 "prompt"));
     }
     if (prompt.size() >= static_cast<size_t>(model_.engine->context())) {
-      return fail(context_error(plan_.chat, prompt.size(), model_.engine->context()));
+      return fail(context_error(plan_.prompt_field, prompt.size(), model_.engine->context()));
     }
   }
   for (size_t i = 0; i < choices_.size(); ++i) {
@@ -204,7 +204,7 @@ std::vector<RequestId> Generation::apply(size_t index, const GenerationEvent& ev
       return break_off({Code::kInternal,
                         "the model's answer is not a JSON object; ask again, or describe the form "
                         "in a message",
-                        "response_format", "json_validate_failed"});
+                        std::string(plan_.format_field), "json_validate_failed"});
     }
     choice.finished = true;
     --unfinished_;
@@ -223,6 +223,7 @@ std::string Generation::finish_reason(const Choice& choice, const GenerationEven
 }
 
 void Generation::take_text(Choice* choice, const GenerationEvent& event) {
+  const bool outside_text = choice->parser.inside_reasoning() || choice->calls > 0;
   if (choice->parser.inside_reasoning()) {
     choice->reasoning_tokens += static_cast<int64_t>(event.tokens.size());
   }
@@ -233,7 +234,18 @@ void Generation::take_text(Choice* choice, const GenerationEvent& event) {
   if (ranks()) {
     for (const TokenLogprob& entry : event.logprobs) choice->score += entry.logprob;
   }
-  if (request_.logprobs >= 0) add_scores(choice, event.logprobs);
+  if (request_.logprobs < 0 || (plan_.text_scores && outside_text)) return;
+  add_scores(choice, event.logprobs);
+}
+
+void Generation::note_run(Choice* choice, api::AnswerRun::Kind kind, size_t bytes) {
+  std::vector<api::AnswerRun>& runs = choice->answer.runs;
+  const bool goes_on = !runs.empty() && runs.back().kind == kind;
+  if (goes_on && kind != api::AnswerRun::Kind::kCall) {
+    runs.back().bytes += bytes;
+  } else if (bytes > 0 || kind == api::AnswerRun::Kind::kCall) {
+    runs.push_back({kind, bytes});
+  }
 }
 
 void Generation::take_events(Choice* choice, std::vector<AnswerEvent> events) {
@@ -243,6 +255,7 @@ void Generation::take_events(Choice* choice, std::vector<AnswerEvent> events) {
       case AnswerEvent::Kind::kReasoning:
         if (!plan_.include_reasoning) break;
         choice->answer.reasoning += event.text;
+        note_run(choice, api::AnswerRun::Kind::kReasoning, event.text.size());
         choice->answer.has_reasoning = true;
         break;
       case AnswerEvent::Kind::kContent:
@@ -271,6 +284,7 @@ void Generation::take_content(Choice* choice, std::string_view text) {
     choice->json_text += text;
   }
   choice->answer.content += text;
+  note_run(choice, api::AnswerRun::Kind::kContent, text.size());
 }
 
 void Generation::take_call(Choice* choice, const AnswerEvent& event) {
@@ -285,9 +299,13 @@ void Generation::take_call(Choice* choice, const AnswerEvent& event) {
     calls.push_back({event.call,
                      fmt::format("call_{}_{}_{}", tail, choice->answer.index, event.call),
                      event.text, ""});
+    note_run(choice, api::AnswerRun::Kind::kCall, 0);
     return;
   }
-  if (calls.empty() || calls.back().index != event.call) calls.push_back({event.call, "", "", ""});
+  if (calls.empty() || calls.back().index != event.call) {
+    calls.push_back({event.call, "", "", ""});
+    note_run(choice, api::AnswerRun::Kind::kCall, 0);
+  }
   calls.back().arguments += event.text;
 }
 
@@ -316,6 +334,7 @@ void Generation::send_delta(Choice* choice) {
     answer.content.clear();
     answer.reasoning.clear();
     answer.calls.clear();
+    answer.runs.clear();
     answer.logprobs.clear();
     answer.text_offset = choice->characters;
   }

@@ -23,9 +23,8 @@
 namespace hadal::apps {
 
 struct GenerationPlan {
-  bool chat = false;
-  std::string_view route;  // for metrics
-  std::vector<std::vector<TokenId>> prompts;
+  std::string_view route = {};  // for metrics
+  std::vector<std::vector<TokenId>> prompts = {};
   AnswerFormat format = {};  // of a chat's answer
   std::string primed = {};   // what the prompt already holds of the answer
   Steering steering = {};
@@ -33,9 +32,13 @@ struct GenerationPlan {
   bool include_reasoning = true;
   bool one_call = false;     // the answer ends with its first tool call
   bool json_object = false;  // the content is one JSON object, and ends with it
+  bool text_scores = false;  // log-probabilities of the content's tokens alone
+  // What errors call the request's parts.
+  std::string_view prompt_field = "prompt";
+  std::string_view format_field = "response_format";
   bool echo = false;
   std::chrono::milliseconds heartbeat{5'000};
-  std::unique_ptr<api::AnswerForm> form;
+  std::unique_ptr<api::AnswerForm> form = {};
 };
 
 class Generation : public std::enable_shared_from_this<Generation> {
@@ -83,6 +86,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void take_events(Choice* choice, std::vector<AnswerEvent> events);
   void take_content(Choice* choice, std::string_view text);
   void take_call(Choice* choice, const AnswerEvent& event);
+  static void note_run(Choice* choice, api::AnswerRun::Kind kind, size_t bytes);
   std::string finish_reason(const Choice& choice, const GenerationEvent& event) const;
   std::vector<api::AnswerChoice> best_answers();
   size_t candidates() const { return static_cast<size_t>(request_.candidates); }

@@ -155,7 +155,8 @@ void Service::home(Call& call) {
   }
   reply(call, 200, "text/plain; charset=utf-8",
         fmt::format("Hadal {}\nmodel: {}\n\n"
-                    "POST /v1/chat/completions  POST /v1/completions  POST /v1/messages\n"
+                    "POST /v1/chat/completions  POST /v1/completions\n"
+                    "POST /v1/responses  POST /v1/messages\n"
                     "GET /v1/models  GET /user/balance\n"
                     "POST /tokenize  POST /detokenize  GET /health  GET /metrics  GET /version\n",
                     options_.version, name));

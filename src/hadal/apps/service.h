@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -16,6 +17,7 @@
 
 #include "hadal/api/openai.h"
 #include "hadal/api/openai_answer.h"
+#include "hadal/apps/generation.h"
 #include "hadal/apps/served_model.h"
 #include "hadal/base/clock.h"
 #include "hadal/gateway/directory.h"
@@ -99,12 +101,14 @@ class Service {
   void models(Call& call);
   void model_card(Call& call);
   void chat(Call& call);
+  void responses(Call& call);
   void messages(Call& call);
   void count_tokens(Call& call);
   void balance(Call& call);
-  using MakeForm = std::unique_ptr<api::AnswerForm> (*)(api::AnswerInfo, const api::ChatRequest&);
-  // Of any protocol; `form`: how its answers are written.
-  void start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info, MakeForm form);
+  using MakeForm = std::function<std::unique_ptr<api::AnswerForm>(api::AnswerInfo)>;
+  // Of any protocol; `form`: how its answers are written. `plan` holds what it has of its own.
+  void start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info, const MakeForm& form,
+                  GenerationPlan plan);
   // The name that an answer carries. An alias leaves its defaults in `call`.
   api::Parsed<std::string> known_name(Call& call, const std::string& asked) const;
   void refuse_unready(Call& call);

@@ -1,11 +1,11 @@
 // The endpoints that read a body: every protocol's, and the tokenizer's.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "hadal/api/anthropic.h"
 #include "hadal/api/openai_answer.h"
+#include "hadal/api/responses.h"
 #include "hadal/apps/generation.h"
 #include "hadal/apps/prompt.h"
 #include "hadal/apps/service.h"
@@ -76,10 +76,27 @@ void Service::chat(Call& call) {
   if (!name) return refuse(call, name.error());
   api::AnswerInfo info = answer_info(call, *name, "chatcmpl");
   info.service_tier = request->service_tier;
+  const bool include_usage = request->include_usage;
+  start_chat(
+      call, std::move(*request), std::move(info),
+      [&](api::AnswerInfo answer) { return api::chat_form(std::move(answer), include_usage); },
+      {.prompt_field = "messages"});
+}
+
+void Service::responses(Call& call) {
+  auto request = api::parse_responses(call.request.body);
+  if (!request) return refuse(call, request.error());
+  auto name = known_name(call, request->model);
+  if (!name) return refuse(call, name.error());
+  api::AnswerInfo info = answer_info(call, *name, "resp");
+  info.id[info.id.find('-')] = '_';
+  info.service_tier = request->service_tier;
+  api::ResponsesEcho echo = std::move(request->echo);
   start_chat(call, std::move(*request), std::move(info),
-             [](api::AnswerInfo answer, const api::ChatRequest& asked) {
-               return api::chat_form(std::move(answer), asked.include_usage);
-             });
+             [&](api::AnswerInfo answer) {
+               return api::responses_form(std::move(answer), std::move(echo));
+             },
+             {.text_scores = true, .prompt_field = "input", .format_field = "text.format"});
 }
 
 void Service::messages(Call& call) {
@@ -88,11 +105,10 @@ void Service::messages(Call& call) {
   auto name = known_name(call, request->model);
   if (!name) return refuse(call, name.error());
   api::AnswerInfo info = answer_info(call, *name, "msg");
-  std::replace(info.id.begin(), info.id.end(), '-', '_');
+  info.id[info.id.find('-')] = '_';
   start_chat(call, std::move(*request), std::move(info),
-             [](api::AnswerInfo answer, const api::ChatRequest&) {
-               return api::messages_form(std::move(answer));
-             });
+             [](api::AnswerInfo answer) { return api::messages_form(std::move(answer)); },
+             {.prompt_field = "messages"});
 }
 
 void Service::count_tokens(Call& call) {
@@ -112,14 +128,12 @@ void Service::balance(Call& call) {
 }
 
 void Service::start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info,
-                         MakeForm form) {
+                         const MakeForm& form, GenerationPlan plan) {
   take_defaults(call.thinking, call.effort, &request);
   auto prompt = chat_prompt(*call.model, request, clock_.unix_seconds());
   if (!prompt) return refuse(call, prompt.error());
   info.prompt_tokens = static_cast<int64_t>(prompt->tokens.size());
   const std::string id = info.id;
-  GenerationPlan plan;
-  plan.chat = true;
   plan.route = call.route;
   plan.prompts.push_back(std::move(prompt->tokens));
   plan.format = std::move(prompt->format);
@@ -130,7 +144,7 @@ void Service::start_chat(Call& call, api::ChatRequest request, api::AnswerInfo i
   plan.one_call = !request.parallel_tool_calls;
   plan.json_object = request.json_object;
   plan.heartbeat = options_.heartbeat;
-  plan.form = form(std::move(info), request);
+  plan.form = form(std::move(info));
   std::make_shared<Generation>(call.model, http_metrics_, id, std::move(request), std::move(plan),
                                std::move(call.writer))
       ->start();

@@ -13,6 +13,7 @@ const std::vector<Service::Route>& Service::routes() {
       {"GET", "/v1/models/", &Service::model_card},
       {"POST", "/v1/chat/completions", &Service::chat, false, true, true},
       {"POST", "/v1/completions", &Service::completion, false, true, true},
+      {"POST", "/v1/responses", &Service::responses, false, true, true},
       {"POST", "/v1/messages", &Service::messages, false, true, true},
       {"POST", "/v1/messages/count_tokens", &Service::count_tokens, false, true},
       // Where DeepSeek's cloud has them, its beta and its Anthropic base among them.
@@ -20,6 +21,7 @@ const std::vector<Service::Route>& Service::routes() {
       {"GET", "/user/balance", &Service::balance},
       {"POST", "/chat/completions", &Service::chat, false, true, true},
       {"POST", "/completions", &Service::completion, false, true, true},
+      {"POST", "/responses", &Service::responses, false, true, true},
       {"POST", "/beta/chat/completions", &Service::chat, false, true, true},
       {"POST", "/beta/completions", &Service::completion, false, true, true},
       {"POST", "/beta/v1/chat/completions", &Service::chat, false, true, true},
