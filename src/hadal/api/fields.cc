@@ -183,6 +183,7 @@ std::string expected_of(const FieldShape& shape) {
     case Kind::kBoolean:
       return "true or false";
     case Kind::kInteger:
+      if (shape.least == std::numeric_limits<int64_t>::min()) return "integer of 64 bits";
       return fmt::format("integer {} to {}", shape.least, shape.most);
     case Kind::kNumber:
       return fmt::format("number {}{} to {}", shape.above ? "above " : "", shape.minimum,

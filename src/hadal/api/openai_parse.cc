@@ -234,11 +234,11 @@ Parsed<TokenizeRequest> parse_tokenize(std::string_view body) {
   Fields fields(document.root(), tokenize_fields());
   TokenizeRequest request;
   fields.text("model", &request.model);
+  if (fields.has("prompt")) fields.text("prompt", &request.prompt.emplace());
+  parse_messages(fields, &request.messages);
   if (fields.has("prompt") == fields.has("messages")) {
     fields.fault("prompt", "exactly one of prompt and messages is expected");
   }
-  if (fields.has("prompt")) fields.text("prompt", &request.prompt.emplace());
-  parse_messages(fields, &request.messages);
   parse_tools(fields, &request.tools);
   ThinkingWish wish;
   parse_effort(fields, "reasoning_effort", &wish);

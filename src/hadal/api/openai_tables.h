@@ -46,7 +46,7 @@ inline constexpr auto kThinkingRules = std::to_array<FieldRule>({
     {"type", kHonoured, "adaptive: as enabled", shape::word("enabled|disabled|adaptive")},
     {"budget_tokens", kHonoured, "thinking is closed after so many", shape::integer(0, kTokensMax)},
 });
-inline constexpr FieldTable kThinking = {"Thinking", kThinkingRules, "type", true};
+inline constexpr FieldTable kThinking = {"ThinkingConfig", kThinkingRules, "type", true};
 
 inline constexpr auto kTemplateArgumentRules = std::to_array<FieldRule>({
     {"thinking", kHonoured, "", shape::boolean()},

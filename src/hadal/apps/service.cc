@@ -8,6 +8,7 @@
 
 #include "hadal/api/anthropic.h"
 #include "hadal/api/openai_answer.h"
+#include "hadal/api/openapi.h"
 
 namespace hadal::apps {
 namespace {
@@ -35,6 +36,7 @@ Service::Service(ServiceOptions options, std::shared_ptr<obs::Registry> registry
       registry_(std::move(registry)),
       clock_(clock),
       http_metrics_(registry_),
+      openapi_(api::openapi_document(options_.version)),
       id_salt_(random_salt()),
       started_(clock.unix_seconds()),
       access_(std::make_shared<Access>(Access{options_.api_keys, nullptr})) {}
@@ -158,7 +160,8 @@ void Service::home(Call& call) {
                     "POST /v1/chat/completions  POST /v1/completions\n"
                     "POST /v1/responses  POST /v1/messages\n"
                     "GET /v1/models  GET /user/balance\n"
-                    "POST /tokenize  POST /detokenize  GET /health  GET /metrics  GET /version\n",
+                    "POST /tokenize  POST /detokenize\n"
+                    "GET /health  GET /metrics  GET /openapi.json  GET /version\n",
                     options_.version, name));
 }
 
@@ -178,6 +181,8 @@ void Service::health(Call& call) {
 void Service::version(Call& call) {
   reply_json(call, fmt::format(R"({{"version":"{}"}})", options_.version));
 }
+
+void Service::openapi(Call& call) { reply_json(call, openapi_); }
 
 void Service::metrics(Call& call) {
   reply(call, 200, obs::kExpositionType, exposition(*registry_));

@@ -97,6 +97,7 @@ class Service {
   void home(Call& call);
   void health(Call& call);
   void version(Call& call);
+  void openapi(Call& call);
   void metrics(Call& call);
   void models(Call& call);
   void model_card(Call& call);
@@ -128,6 +129,7 @@ class Service {
   std::atomic<uint64_t> loaded_{0};
   std::atomic<uint64_t> load_total_{0};
   std::atomic<uint64_t> requests_{0};
+  const std::string openapi_;
   const uint64_t id_salt_;  // so that ids of two processes differ
   const int64_t started_;   // unix seconds
   mutable std::mutex mutex_;

@@ -9,6 +9,7 @@ const std::vector<Service::Route>& Service::routes() {
       {"GET", "/health", &Service::health, true},
       {"GET", "/version", &Service::version},
       {"GET", "/metrics", &Service::metrics},
+      {"GET", "/openapi.json", &Service::openapi},
       {"GET", "/v1/models", &Service::models},
       {"GET", "/v1/models/", &Service::model_card},
       {"POST", "/v1/chat/completions", &Service::chat, false, true, true},
