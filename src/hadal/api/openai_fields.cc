@@ -35,7 +35,7 @@ constexpr auto kChatRules = std::to_array<FieldRule>({
     {"tool_choice", kHonoured, "", shape::word_or_object(kToolChoiceWords, kToolChoice)},
     {"parallel_tool_calls", kHonoured, "false: the answer ends with its first call",
      shape::boolean().otherwise("true")},
-    {"modalities", kHonoured, "[\"text\"]", shape::texts(8, 32)},
+    {"modalities", kHonoured, "", shape::texts(8, 32, "text")},
     {"verbosity", kIgnored, "models here have no such setting"},
     {"functions", kRefused, "use tools"},
     {"function_call", kRefused, "use tool_choice"},
@@ -51,9 +51,9 @@ constexpr auto kChatRules = std::to_array<FieldRule>({
 constexpr FieldShape kPrompt = shape::other(
     R"({"oneOf": [{"type": "string"},
         {"type": "array", "minItems": 1, "items": {"type": "string"}},
-        {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
+        {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0, "maximum": 2147483647}},
         {"type": "array", "minItems": 1,
-         "items": {"type": "array", "items": {"type": "integer", "minimum": 0}}}]})",
+         "items": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 2147483647}}}]})",
     "string, array of strings, array of token ids, or array of arrays of token ids");
 
 constexpr auto kCompletionRules = std::to_array<FieldRule>({

@@ -65,18 +65,6 @@ void parse_service_tier(Fields& fields, GenerationBase* request) {
   }
 }
 
-void check_only_text(Fields& fields) {
-  std::vector<std::string> modalities;
-  fields.texts("modalities", &modalities);
-  for (const std::string& modality : modalities) {
-    if (modality != "text") {
-      fields.fault({Code::kUnsupported,
-                    fmt::format("modalities: '{}' is not supported, only text", modality),
-                    "modalities"});
-    }
-  }
-}
-
 // What a request that goes on with its last message says in vLLM's words.
 void parse_continue(Fields& fields, ChatRequest* request) {
   bool goes_on = false;
@@ -176,7 +164,8 @@ Parsed<ChatRequest> parse_chat(std::string_view body) {
   request.thinking = wish.thinking;
   request.effort = std::move(wish.effort);
   request.thinking_budget = wish.budget;
-  check_only_text(fields);
+  std::vector<std::string> modalities;  // one, and it is always there
+  fields.texts("modalities", &modalities);
   fields.boolean("include_reasoning", &request.include_reasoning);
   parse_tools(fields, &request.tools);
   parse_tool_choice(fields, &request.tools, &request.tool_choice);

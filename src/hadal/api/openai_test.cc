@@ -179,7 +179,7 @@ TEST(Chat, SaysWhatToChange) {
       {R"("reasoning_effort": "some")", "found 'some'", "reasoning_effort"},
       {R"("continue_final_message": true)", "not an assistant's", "continue_final_message"},
       {R"("response_format": {})", "response_format.type: is missing", "response_format.type"},
-      {R"("modalities": ["text", "audio"])", "'audio' is not supported", "modalities"},
+      {R"("modalities": ["text", "audio"])", "found 'audio', expected text", "modalities[1]"},
       {R"("store": true)", "'store' is not supported", "store"},
   };
   for (const Refusal& c : cases) {

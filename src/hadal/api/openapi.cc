@@ -99,12 +99,8 @@ json::object schema_of(const FieldShape& shape) {
   switch (shape.kind) {
     case Kind::kBoolean:
       return {{"type", "boolean"}};
-    case Kind::kInteger: {
-      json::object root = {{"type", "integer"}};
-      if (shape.least > std::numeric_limits<int64_t>::min()) root["minimum"] = shape.least;
-      if (shape.most < std::numeric_limits<int64_t>::max()) root["maximum"] = shape.most;
-      return root;
-    }
+    case Kind::kInteger:
+      return {{"type", "integer"}, {"minimum", shape.least}, {"maximum", shape.most}};
     case Kind::kNumber: {
       json::object root = {{"type", "number"}};
       root[shape.above ? "exclusiveMinimum" : "minimum"] = shape.minimum;
