@@ -94,7 +94,9 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
       "--same-token", flags->bench.same_token,
       "all sequences decode one and the same token, and so share experts; otherwise tokens "
       "are drawn");
-  app.add_option("--depth", flags->bench.depth, "tokens already in each cache [0]")
+  app.add_option("--depth", flags->bench.depths,
+                 "tokens already in each cache; past 512 they are copies of earlier ones [0]")
+      ->delimiter(',')
       ->check(CLI::Range(0, 1 << 20));
   app.add_option("--repeats", flags->bench.repeats, "runs of each, the median counts [3]")
       ->check(CLI::Range(1, 1'000));

@@ -13,7 +13,8 @@ namespace hadal {
 namespace {
 
 constexpr int32_t kBlockTokens = 32;
-constexpr int32_t kFillRows = 512;  // of a step that only fills caches to --depth
+constexpr int32_t kFillRows = 512;  // computed to fill a cache; whole blocks
+static_assert(kFillRows % kBlockTokens == 0);
 constexpr int32_t kSameToken = 0;
 
 enum class Tokens : uint8_t { kDrawn, kSame };
@@ -42,6 +43,23 @@ class Runner {
     const Nanos start = clock_.now();
     model_.forward({tokens, segments, wanted}, arena_);
     return to_seconds(clock_.now() - start);
+  }
+
+  // Rows for `depth` positions in each of `batch` sequences.
+  void fill(int32_t batch, int32_t depth, Tokens kind) {
+    for (int32_t s = 0; s < batch && depth > 0; ++s) {
+      step(s, 1, 0, std::min(depth, kFillRows), kind);
+      const std::span<const int32_t> blocks = sequence_blocks(s);
+      for (int32_t b = kFillRows / kBlockTokens; b * kBlockTokens < depth; ++b) {
+        arena_.copy_block(blocks[static_cast<size_t>(b % (kFillRows / kBlockTokens))],
+                          blocks[static_cast<size_t>(b)]);
+      }
+    }
+  }
+
+  // Bytes of rows that a step at `depth` reads for each sequence.
+  double cached_bytes(int32_t depth) const {
+    return static_cast<double>(arena_.layout().block_bytes()) / kBlockTokens * depth;
   }
 
  private:
@@ -90,24 +108,59 @@ struct Run {
   int32_t batch;
   double rows, choosing;
   double tokens;  // of one repeat
+  int32_t depth = 0;
+  double cached = 0;  // bytes of rows that a step reads
 };
 
 BenchResult summarize(const Run& run, std::vector<double> seconds, const ModelConfig& config,
                       const Ceilings& ceilings) {
   std::sort(seconds.begin(), seconds.end());
-  BenchResult result{run.name,
-                     run.batch,
-                     run.tokens / seconds[seconds.size() / 2],
-                     run.tokens / seconds.front(),
-                     run.tokens / seconds.back(),
-                     0,
-                     0};
+  BenchResult result;
+  result.name = run.name;
+  result.batch = run.batch;
+  result.depth = run.depth;
+  result.tokens_per_second = run.tokens / seconds[seconds.size() / 2];
+  result.fastest = run.tokens / seconds.front();
+  result.slowest = run.tokens / seconds.back();
   const double bytes =
-      static_cast<double>(ceilings.weight_bytes) * read_share(config, run.choosing);
+      static_cast<double>(ceilings.weight_bytes) * read_share(config, run.choosing) + run.cached;
   if (ceilings.bandwidth > 0) result.bandwidth_ceiling = run.rows * ceilings.bandwidth / bytes;
   const double operations = 2.0 * static_cast<double>(config.parameters_active());
   if (ceilings.int8 > 0) result.compute_ceiling = ceilings.int8 / operations;
   return result;
+}
+
+// Decoding of `batch` sequences at every depth asked for, in turn.
+std::vector<BenchResult> bench_decode(Runner& runner, const ModelConfig& config,
+                                      const BenchOptions& options, const Ceilings& ceilings,
+                                      int32_t batch) {
+  const Tokens kind = options.same_token ? Tokens::kSame : Tokens::kDrawn;
+  runner.fill(batch, *std::max_element(options.depths.begin(), options.depths.end()), kind);
+  std::vector<std::vector<double>> seconds(options.depths.size());
+  for (int32_t i = -1; i < options.repeats; ++i) {
+    for (size_t d = 0; d < options.depths.size(); ++d) {
+      const int32_t steps = i < 0 ? 1 : options.decode_tokens;  // first to touch what is needed
+      double sum = 0;
+      for (int32_t t = 0; t < steps; ++t) {
+        sum += runner.step(0, batch, options.depths[d] + t, 1, kind);
+      }
+      if (i >= 0) seconds[d].push_back(sum);
+    }
+  }
+  std::vector<BenchResult> results;
+  for (size_t d = 0; d < options.depths.size(); ++d) {
+    const int32_t depth = options.depths[d];
+    const std::string at = depth > 0 ? fmt::format(" at {}", depth) : "";
+    const Run run{fmt::format("decode x {}{}", batch, at),
+                  batch,
+                  batch * 1.0,
+                  options.same_token ? 1.0 : batch,
+                  1.0 * batch * options.decode_tokens,
+                  depth,
+                  batch * runner.cached_bytes(depth)};
+    results.push_back(summarize(run, seconds[d], config, ceilings));
+  }
+  return results;
 }
 
 }  // namespace
@@ -124,13 +177,13 @@ Result<BenchReport> run_bench(Model& model, kernels::Backend& backend, ThreadPoo
                               const std::function<void(const std::string&)>& progress) {
   const ModelConfig& config = model.config();
   const int32_t batch_max = *std::max_element(options.batches.begin(), options.batches.end());
-  const int32_t positions =
-      std::max(options.prefill_tokens, options.depth + options.decode_tokens + 1);
+  const int32_t depth_max = *std::max_element(options.depths.begin(), options.depths.end());
+  const int32_t positions = std::max(options.prefill_tokens, depth_max + options.decode_tokens + 1);
   const int32_t blocks_each = (positions + kBlockTokens - 1) / kBlockTokens;
   HADAL_TRY(KvArena arena, KvArena::make(config.kv_layout(options.kv_dtype, kBlockTokens),
                                          blocks_each * batch_max, backend));
-  const int32_t chunk = std::clamp(options.depth, 1, kFillRows);
-  HADAL_TRY_VOID(model.prepare(std::max({options.prefill_tokens, batch_max, chunk}), batch_max));
+  const int32_t fill = std::min(depth_max, kFillRows);
+  HADAL_TRY_VOID(model.prepare(std::max({options.prefill_tokens, batch_max, fill}), batch_max));
   Runner runner(model, std::move(arena), blocks_each, clock);
 
   BenchReport report;
@@ -155,26 +208,11 @@ Result<BenchReport> run_bench(Model& model, kernels::Backend& backend, ThreadPoo
     }
     report.results.push_back(summarize(run, seconds, config, ceilings));
   }
-  const Tokens kind = options.same_token ? Tokens::kSame : Tokens::kDrawn;
   for (const int32_t batch : options.batches) {
-    const Run run{fmt::format("decode x {}", batch), batch, batch * 1.0,
-                  options.same_token ? 1.0 : batch, 1.0 * batch * options.decode_tokens};
-    progress(run.name);
-    for (int32_t done = 0; done < options.depth; done += chunk) {
-      for (int32_t s = 0; s < batch; ++s) {
-        runner.step(s, 1, done, std::min(chunk, options.depth - done), kind);
-      }
+    progress(fmt::format("decode x {}", batch));
+    for (BenchResult& result : bench_decode(runner, config, options, ceilings, batch)) {
+      report.results.push_back(std::move(result));
     }
-    runner.step(0, batch, options.depth, 1, kind);
-    std::vector<double> seconds;
-    for (int32_t i = 0; i < options.repeats; ++i) {
-      double sum = 0;
-      for (int32_t t = 0; t < options.decode_tokens; ++t) {
-        sum += runner.step(0, batch, options.depth + t, 1, kind);
-      }
-      seconds.push_back(sum);
-    }
-    report.results.push_back(summarize(run, seconds, config, ceilings));
   }
   return report;
 }
@@ -184,10 +222,10 @@ std::string bench_text(const BenchReport& r) {
       fmt::format("{}: {} threads, {}, weights {}, reads {:.1f} GB/s, int8 {:.0f} GOPS\n\n",
                   r.model.empty() ? "model" : r.model, r.threads, r.implementation,
                   human_bytes(r.weight_bytes), r.read_bandwidth / 1e9, r.int8_peak / 1e9);
-  out += fmt::format("{:<16}{:>10}{:>20}{:>14}{:>14}{:>9}\n", "", "tokens/s", "slowest - fastest",
+  out += fmt::format("{:<20}{:>10}{:>20}{:>14}{:>14}{:>9}\n", "", "tokens/s", "slowest - fastest",
                      "by bandwidth", "by arithmetic", "share");
   for (const BenchResult& b : r.results) {
-    out += fmt::format("{:<16}{:>10.1f}{:>20}{:>14.1f}{:>14.1f}{:>8.0f}%\n", b.name,
+    out += fmt::format("{:<20}{:>10.1f}{:>20}{:>14.1f}{:>14.1f}{:>8.0f}%\n", b.name,
                        b.tokens_per_second, fmt::format("{:.1f} - {:.1f}", b.slowest, b.fastest),
                        b.bandwidth_ceiling, b.compute_ceiling, 100.0 * b.share());
   }
@@ -207,10 +245,11 @@ std::string bench_json(const BenchReport& r) {
   for (size_t i = 0; i < r.results.size(); ++i) {
     const BenchResult& b = r.results[i];
     out += fmt::format(
-        "{}{{\"name\": \"{}\", \"batch\": {}, \"tokens_per_second\": {:.3f}, \"slowest\": {:.3f}, "
+        "{}{{\"name\": \"{}\", \"batch\": {}, \"depth\": {}, \"tokens_per_second\": {:.3f}, "
+        "\"slowest\": {:.3f}, "
         "\"fastest\": {:.3f}, \"bandwidth_ceiling\": {:.3f}, \"compute_ceiling\": {:.3f}, "
         "\"share\": {:.4f}}}",
-        i ? ", " : "", b.name, b.batch, b.tokens_per_second, b.slowest, b.fastest,
+        i ? ", " : "", b.name, b.batch, b.depth, b.tokens_per_second, b.slowest, b.fastest,
         b.bandwidth_ceiling, b.compute_ceiling, b.share());
   }
   return out + "]}\n";

@@ -1,9 +1,9 @@
 // Tokens per second of a loaded model, and how near they are to this machine's own ceilings: the
 // body of `hadal bench`. Runs the forward pass directly, without scheduler or sockets.
 //
-// Ceilings (reference: rooflines of a decoder): a step cannot be faster than the weight bytes it
-// must read over the measured read bandwidth, nor than its multiply-adds over the measured
-// arithmetic peak.
+// Ceilings (reference: rooflines of a decoder): a step cannot be faster than the weight bytes and
+// cached rows it must read over the measured read bandwidth, nor than its weights' multiply-adds
+// over the measured arithmetic peak.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,10 @@ struct BenchOptions {
   int32_t prefill_tokens = 512;
   int32_t decode_tokens = 32;  // steps of each decode run
   std::vector<int32_t> batches = {1, 4, 8, 16, 32, 64};
-  int32_t depth = 0;    // tokens already in every sequence's cache
+  // Tokens already in every sequence's cache, one result each. Runs at different depths take turns,
+  // so that a machine whose speed drifts favours none. The first 512 tokens are computed, later
+  // ones are copies of their rows: attention takes as long over those.
+  std::vector<int32_t> depths = {0};
   int32_t repeats = 3;  // medians are quoted
   // Every sequence decodes one and the same token in every step, as llama-batched-bench does: all
   // rows choose the same experts. Otherwise each token is drawn by itself.
@@ -33,8 +36,9 @@ struct BenchOptions {
 };
 
 struct BenchResult {
-  std::string name;  // "prefill 512", "decode x 8"
+  std::string name;  // "prefill 512", "decode x 8", "decode x 8 at 4096"
   int32_t batch = 1;
+  int32_t depth = 0;
   double tokens_per_second = 0;  // median
   double fastest = 0, slowest = 0;
   double bandwidth_ceiling = 0;  // tokens per second; 0: unknown

@@ -92,7 +92,7 @@ TEST(Bench, MeasuresEveryRowAndReportsShares) {
   options.prefill_tokens = 16;
   options.decode_tokens = 2;
   options.batches = {1, 3};
-  options.depth = 20;
+  options.depths = {600, 0};
   options.repeats = 1;
   std::vector<std::string> steps;
   const auto report = run_bench(**model, **backend, pool, clock, cpu_features(), options,
@@ -100,14 +100,18 @@ TEST(Bench, MeasuresEveryRowAndReportsShares) {
   ASSERT_TRUE(report) << report.error().what;
   EXPECT_THAT(steps,
               testing::ElementsAre("machine ceilings", "prefill 16", "decode x 1", "decode x 3"));
-  ASSERT_EQ(report->results.size(), 3u);
+  ASSERT_EQ(report->results.size(), 5u);
+  EXPECT_EQ(report->results[3].name, "decode x 3 at 600");
+  EXPECT_EQ(report->results[3].depth, 600);
+  // More rows to read, less speed at best.
+  EXPECT_LT(report->results[3].bandwidth_ceiling, report->results[4].bandwidth_ceiling);
   for (const BenchResult& result : report->results) {
     EXPECT_GT(result.tokens_per_second, 0) << result.name;
     EXPECT_LE(result.slowest, result.fastest) << result.name;
     EXPECT_GT(result.share(), 0) << result.name;
   }
   const auto json = boost::json::parse(bench_json(*report));
-  EXPECT_EQ(json.at("results").as_array().size(), 3u);
+  EXPECT_EQ(json.at("results").as_array().size(), 5u);
   EXPECT_FALSE(json.at("same_token").as_bool());
   EXPECT_THAT(bench_text(*report), HasSubstr("decode x 3"));
   EXPECT_THAT(bench_text(*report), Not(HasSubstr("same token")));
