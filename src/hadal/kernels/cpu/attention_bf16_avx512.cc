@@ -87,10 +87,11 @@ HADAL_INLINE void score_block(int64_t words, const SpanTile* tiles, const std::b
 }
 
 inline void score(const PartForm& keys, const SpanTile* tiles, int count,
-                  const std::byte* const* rows, int64_t stride, int tokens, int known) {
+                  const std::byte* const* rows, int64_t stride, int tokens, Ahead& ahead) {
   const int64_t words = keys.count / 2;
+  ahead.spread((tokens + kDirectBlock - 1) / kDirectBlock);
   for (int t = 0; t < tokens; t += kDirectBlock) {
-    call_ahead(rows, t + kAhead, known, words * 4);
+    call_step(ahead);
     int tile = 0;
     for (; tile + 2 <= count; tile += 2) {
       score_block<8, 2>(words, tiles + tile, rows[t], stride, t);
@@ -175,15 +176,15 @@ struct Block {
 };
 
 inline void accumulate(const PartForm&, int64_t width, const SpanTile* tiles, int count,
-                       const std::byte* const* rows, int tokens, int known) {
-  call_all(rows, tokens, known, width * 2);
+                       const std::byte* const* rows, int tokens, Ahead& ahead) {
+  ahead.spread((width + kColumns - 1) / kColumns * accumulate_steps(tiles, count));
   const int64_t stride = context_stride(width);
   alignas(64) __m512i values[kSpan * 2];
   for (int64_t column = 0; column < width; column += kColumns) {
     for (int t = 0; t < tokens; t += 2) {
       interleave(rows[t] + column * 2, rows[t + 1] + column * 2, width - column, values + t * 2);
     }
-    accumulate_tiles<Block>(tiles, count, values, column, stride);
+    accumulate_tiles<Block>(tiles, count, values, column, stride, ahead);
   }
 }
 

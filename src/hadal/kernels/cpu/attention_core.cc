@@ -39,15 +39,15 @@ struct Task {
   }
 };
 
-// Cache rows of the next span, to be called from memory while this span is worked on.
-struct Ahead {
+// Cache rows of the next span, to be called from memory while this span becomes floats.
+struct NextRows {
   const std::byte* rows[kSpanTokens];
   int64_t count = 0;
 };
 
-// The parts of cache rows that a span's kernels read, and of the next span's.
+// The parts of cache rows that a span's kernels read.
 struct SpanRows {
-  const std::byte* rows[2 * kDirectSpanMax + kDirectBlock];
+  const std::byte* rows[kDirectSpanMax + kDirectBlock];
 };
 
 // The kernels for parts of these forms, or null: then rows become floats first.
@@ -173,9 +173,11 @@ class Attention {
         pieces.push_back({&task, queries, c, take_partial(context_.shared, task.tiles())});
       }
     }
-    context_.pool.parallel_for(pieces.size(), 1, [&](size_t begin, size_t end, int thread) {
-      for (size_t i = begin; i < end; ++i) {
-        const Piece& piece = pieces[i];
+    // A thread's pieces follow one another, so that what it calls ahead is its own.
+    const PanelRun run{.count = static_cast<int64_t>(pieces.size()), .shortest = 1, .step = 1};
+    for_panels(context_.pool, run, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Piece& piece = pieces[static_cast<size_t>(i)];
         chunk(*piece.task, piece.chunk, piece.queries, thread, piece.partial);
       }
     });
@@ -270,8 +272,8 @@ class Attention {
     }
   }
 
-  Ahead look_ahead(const Task& task, const CacheColumns& columns, int64_t begin) const {
-    Ahead ahead;
+  NextRows look_ahead(const Task& task, const CacheColumns& columns, int64_t begin) const {
+    NextRows ahead;
     if (columns.pages == nullptr) return ahead;
     const int64_t end = std::min(begin + kSpanTokens, visible(task));
     each_row(task, *columns.pages, begin, end,
@@ -283,7 +285,7 @@ class Attention {
   // Meanwhile the rows of the next span are called from memory, front to back over all groups of
   // the task: a group's part of a row is too short for the processor to foresee the next.
   void load_rows(const Task& task, int32_t group, const CacheColumns& columns, int64_t begin,
-                 int64_t end, const Ahead& ahead, float* target) const {
+                 int64_t end, const NextRows& ahead, float* target) const {
     const CachePages& pages = *columns.pages;
     const PartForm form = part_form(pages);
     const auto bytes = static_cast<int64_t>(cache_row_bytes(pages)) / pages.parts;
@@ -332,8 +334,8 @@ class Attention {
     const int64_t end = std::min((index + 1) * kChunkTokens, visible(task));
     for (int64_t begin = index * kChunkTokens; begin < end; begin += kSpanTokens) {
       const int64_t span_end = std::min(end, begin + kSpanTokens);
-      const Ahead keys_ahead = look_ahead(task, args_.keys, begin + kSpanTokens);
-      const Ahead values_ahead = look_ahead(task, args_.values, begin + kSpanTokens);
+      const NextRows keys_ahead = look_ahead(task, args_.keys, begin + kSpanTokens);
+      const NextRows values_ahead = look_ahead(task, args_.values, begin + kSpanTokens);
       for (int32_t group = 0; group < task.groups; ++group) {
         load_rows(task, group, args_.keys, begin, span_end, keys_ahead, keys);
         if (apart) load_rows(task, group, args_.values, begin, span_end, values_ahead, values);
@@ -368,13 +370,13 @@ class Attention {
     const int64_t end = std::min((index + 1) * kChunkTokens, visible(task));
     for (int64_t begin = index * kChunkTokens; begin < end; begin += direct_->span) {
       const auto tokens = static_cast<int>(std::min<int64_t>(end - begin, direct_->span));
-      // Those of the next span as well, unless zeros follow.
-      const auto known = static_cast<int>(
-          tokens < direct_->span ? 0 : std::min<int64_t>(visible(task) - begin, 2 * direct_->span));
+      Ahead ahead;
+      call_ahead(task, args_.keys, begin + direct_->span, &ahead);
+      if (apart) call_ahead(task, args_.values, begin + direct_->span, &ahead);
       for (int32_t group = task.group; group < task.group + task.groups; ++group) {
-        gather(task, args_.keys, group, begin, std::max(tokens, known), nullptr, &keys);
+        gather(task, args_.keys, group, begin, tokens, nullptr, &keys);
         if (apart) {
-          gather(task, args_.values, group, begin, std::max(tokens, known), zeros, &values);
+          gather(task, args_.values, group, begin, tokens, zeros, &values);
         } else {
           std::copy_n(keys.rows, tokens, values.rows);
           std::fill_n(values.rows + tokens, kDirectBlock, zeros);
@@ -389,16 +391,30 @@ class Attention {
           tiles[i].context = result.contexts + context_floats(tile);
           see(task, tile, begin, &tiles[i]);
         }
-        direct_->score(keys_, tiles, task.group_tiles(), keys.rows, key_stride, tokens,
-                       even ? known : 0);
+        // Scores and sums take about as long.
+        const int64_t calls = int64_t{2} * (task.group + task.groups - group);
+        ahead.share(calls);
+        direct_->score(keys_, tiles, task.group_tiles(), keys.rows, key_stride, tokens, ahead);
         for (int i = 0; i < task.group_tiles(); ++i) {
           hide_first(task, first + i, begin, tiles[i].scores);
           if (tiles[i].tokens > 0) direct_->soften(values_, tiles[i], values.rows);
         }
+        ahead.share(calls - 1);
         direct_->accumulate(values_, args_.values.width, tiles, task.group_tiles(), values.rows,
-                            tokens, apart ? known : 0);
+                            tokens, ahead);
       }
     }
+  }
+
+  // What the task's groups have in the span that begins at `begin`. It may be another thread's, but
+  // threads take chunks in order.
+  void call_ahead(const Task& task, const CacheColumns& columns, int64_t begin,
+                  Ahead* ahead) const {
+    const CachePages& pages = *columns.pages;
+    const int64_t bytes = static_cast<int64_t>(cache_row_bytes(pages)) / pages.parts;
+    each_row(
+        task, pages, begin, std::min(begin + direct_->span, visible(task)),
+        [&](const std::byte* row) { ahead->add(row + task.group * bytes, task.groups * bytes); });
   }
 
   // The group's parts of rows [begin, begin + count), then `filler` up to a whole block.

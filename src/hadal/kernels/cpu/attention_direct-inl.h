@@ -51,25 +51,15 @@ HADAL_INLINE __m512 weight_of(const SpanTile& tile, int t, __m512 visible, __m51
   return _mm512_maskz_mov_ps(seen, power_of_two(_mm512_mul_ps(below, _mm512_set1_ps(kLog2E))));
 }
 
-// Values lie apart from keys: the next span's, while this one's are added.
-HADAL_INLINE void call_all(const std::byte* const* rows, int first, int count, int64_t bytes) {
-  for (int t = first; t < count; ++t) {
-    for (int64_t b = 0; b < bytes; b += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(rows[t] + b), _MM_HINT_T1);
-    }
-  }
-}
-
-// Rows ahead of those that are scored: time enough for them to come from memory, and few enough for
-// the first-level cache.
-constexpr int kAhead = 32;
-
-// Calls rows [first, first + kDirectBlock) from memory, as far as there are so many.
-HADAL_INLINE void call_ahead(const std::byte* const* rows, int first, int count, int64_t bytes) {
-  const int end = first + kDirectBlock < count ? first + kDirectBlock : count;
-  for (int t = first; t < end; ++t) {
-    for (int64_t b = 0; b < bytes; b += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(rows[t] + b), _MM_HINT_T0);
+HADAL_INLINE void call_step(Ahead& ahead) {
+  for (int64_t n = 0; n < ahead.each && ahead.run < ahead.count; ++n) {
+    const Ahead::Run& run = ahead.runs[ahead.run];
+    _mm_prefetch(reinterpret_cast<const char*>(run.begin + ahead.at), _MM_HINT_T1);
+    ahead.at += 64;
+    --ahead.left;
+    if (run.begin + ahead.at >= run.end) {
+      ++ahead.run;
+      ahead.at = 0;
     }
   }
 }
@@ -97,16 +87,27 @@ inline int64_t context_stride(int64_t width) {
   return (width + kColumns - 1) / kColumns * kColumns;
 }
 
+// Steps of accumulate_tiles().
+inline int64_t accumulate_steps(const SpanTile* tiles, int count) {
+  int64_t steps = 0;
+  for (int i = 0; i < count; ++i) steps += (tiles[i].lanes + 3) / 4;
+  return steps;
+}
+
 // Block::run<queries>(tile, first query, ...) for the queries of all tiles that see this span, as
 // many at once as registers allow.
 template <typename Block>
 HADAL_INLINE void accumulate_tiles(const SpanTile* tiles, int count, const __m512i* values,
-                                   int64_t column, int64_t stride) {
+                                   int64_t column, int64_t stride, Ahead& ahead) {
   for (int i = 0; i < count; ++i) {
     const SpanTile& tile = tiles[i];
     if (tile.tokens == 0) continue;
     int q = 0;
-    for (; q + 4 <= tile.lanes; q += 4) Block::template run<4>(tile, q, values, column, stride);
+    for (; q + 4 <= tile.lanes; q += 4) {
+      call_step(ahead);
+      Block::template run<4>(tile, q, values, column, stride);
+    }
+    if (q < tile.lanes) call_step(ahead);
     if (q + 2 <= tile.lanes) {
       Block::template run<2>(tile, q, values, column, stride);
       q += 2;

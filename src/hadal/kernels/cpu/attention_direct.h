@@ -33,6 +33,32 @@ struct SpanTile {
   alignas(64) float factor[kTileLanes];  // of int8: what a unit of weight is worth
 };
 
+// Lines of memory that the next span needs, called into the second-level cache a few at a time
+// while this one is worked on. The processor keeps only some dozens in flight, and calling more at
+// once stops it; no calls for a while leave the memory idle.
+struct Ahead {
+  struct Run {
+    const std::byte *begin, *end;
+  };
+  Run runs[2 * kDirectSpanMax];
+  int count = 0, run = 0;        // runs there are, and are done with
+  int64_t at = 0;                // bytes of this run that were called
+  int64_t left = 0;              // lines
+  int64_t budget = 0, each = 0;  // lines of one call of a kernel, and of one of its steps
+
+  void add(const std::byte* begin, int64_t bytes) {
+    if (count > 0 && runs[count - 1].end == begin) {
+      runs[count - 1].end += bytes;
+    } else {
+      runs[count++] = {begin, begin + bytes};
+    }
+    left += (bytes + 63) / 64;
+  }
+  // The next call of a kernel is one of `parts` that share what is left.
+  void share(int64_t parts) { budget = (left + parts - 1) / parts; }
+  void spread(int64_t steps) { each = (budget + steps - 1) / steps; }
+};
+
 struct DirectKernels {
   int span;  // positions that pass together; divides kChunkTokens
   // Whether parts of these forms can be taken, with queries cut at `head_width`; a fact of the
@@ -47,16 +73,15 @@ struct DirectKernels {
   void (*pack)(const PartForm& keys, float scale, const float* const* heads, int64_t head_width,
                const float* const* tails, std::byte* tile);
   // Scores of tokens [0, tokens) of every tile, rounded up to blocks. rows[t]: parts of cache rows;
-  // those of a block are `stride` bytes apart and may all be read. Rows [tokens, known) are later
-  // ones, to be called from memory meanwhile.
+  // those of a block are `stride` bytes apart and may all be read.
   void (*score)(const PartForm& keys, const SpanTile* tiles, int count,
-                const std::byte* const* rows, int64_t stride, int tokens, int known);
+                const std::byte* const* rows, int64_t stride, int tokens, Ahead& ahead);
   // Scores become weights, the state advances.
   void (*soften)(const PartForm& values, SpanTile& tile, const std::byte* const* rows);
   // context = context * shrink + weights x values, of every tile. Up to three rows past `tokens`
-  // are read and must be zeros. known: 0, or as above.
+  // are read and must be zeros.
   void (*accumulate)(const PartForm& values, int64_t width, const SpanTile* tiles, int count,
-                     const std::byte* const* rows, int tokens, int known);
+                     const std::byte* const* rows, int tokens, Ahead& ahead);
   // rows[lane][0, width) = context[lane] / sum[lane].
   void (*finish)(const TileState& state, const float* context, int lanes, int64_t width,
                  float* const* rows);

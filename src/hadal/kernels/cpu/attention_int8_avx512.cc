@@ -196,10 +196,10 @@ HADAL_INLINE void score_block(const PartForm& keys, const SpanTile* tiles, const
 }
 
 inline void score(const PartForm& keys, const SpanTile* tiles, int count,
-                  const std::byte* const* rows, int64_t stride, int tokens, int known) {
-  const int64_t bytes = keys.scale_at() + 8;
+                  const std::byte* const* rows, int64_t stride, int tokens, Ahead& ahead) {
+  ahead.spread((tokens + kDirectBlock - 1) / kDirectBlock);
   for (int t = 0; t < tokens; t += kDirectBlock) {
-    call_ahead(rows, t + kAhead, known, bytes);
+    call_step(ahead);
     int tile = 0;
     for (; tile + 2 <= count; tile += 2) {
       score_block<8, 2>(keys, tiles + tile, rows[t], stride, t);
@@ -302,16 +302,16 @@ struct Block {
   }
 };
 
-inline void accumulate(const PartForm& values_form, int64_t width, const SpanTile* tiles, int count,
-                       const std::byte* const* rows, int tokens, int known) {
-  call_all(rows, tokens, known, values_form.scale_at() + 4);
+inline void accumulate(const PartForm&, int64_t width, const SpanTile* tiles, int count,
+                       const std::byte* const* rows, int tokens, Ahead& ahead) {
+  ahead.spread((width + kColumns - 1) / kColumns * accumulate_steps(tiles, count));
   const int64_t stride = context_stride(width);
   alignas(64) __m512i values[kSpan];
   for (int64_t column = 0; column < width; column += kColumns) {
     const int64_t left = width - column;
     const __mmask64 mask = left >= kColumns ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
     for (int t = 0; t < tokens; t += 4) interleave(rows + t, column, mask, values + t);
-    accumulate_tiles<Block>(tiles, count, values, column, stride);
+    accumulate_tiles<Block>(tiles, count, values, column, stride, ahead);
   }
 }
 
