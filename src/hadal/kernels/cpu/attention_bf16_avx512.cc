@@ -143,8 +143,8 @@ HADAL_INLINE void interleave(const std::byte* a, const std::byte* b, int64_t lef
 
 struct Block {
   template <int kQueries>
-  HADAL_INLINE static void run(const SpanTile& tile, int first, const __m512i* values,
-                               int64_t column, int64_t stride) {
+  HADAL_APART static void run(const SpanTile& tile, int first, const __m512i* values,
+                              int64_t column, int64_t stride) {
     __m512 sums[kQueries][4];
 #pragma GCC unroll 8
     for (int q = 0; q < kQueries; ++q) {
@@ -188,13 +188,9 @@ inline void accumulate(const PartForm&, int64_t width, const SpanTile* tiles, in
   }
 }
 
-inline void finish(const TileState& state, const float* context, int lanes, int64_t width,
-                   float* const* rows) {
-  const int64_t stride = context_stride(width);
-  for (int lane = 0; lane < lanes; ++lane) {
-    const float factor = 1.0f / state.sum[lane];
-    for (int64_t c = 0; c < width; ++c) rows[lane][c] = context[lane * stride + c] * factor;
-  }
+inline void finish(float sum, const float* context, int64_t width, float* row) {
+  const float factor = 1.0f / sum;
+  for (int64_t c = 0; c < width; ++c) row[c] = context[c] * factor;
 }
 
 constexpr DirectKernels kBf16Kernels = {

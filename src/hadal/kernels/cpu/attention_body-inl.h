@@ -189,8 +189,7 @@ inline void accumulate(const float* weights, int tokens, int lanes, const float*
   }
 }
 
-inline void merge(TileState& state, float* context, const TileState& later,
-                  const float* later_context, int lanes, int64_t width) {
+inline void merge(TileState& state, const TileState& later, float* keep, float* take) {
   const F32x16 a = f32_load(state.greatest);
   const F32x16 b = f32_load(later.greatest);
   const F32x16 greatest = maximum(a, b);
@@ -199,29 +198,24 @@ inline void merge(TileState& state, float* context, const TileState& later,
   const F32x16 kept = multiply(f32_load(state.sum), of_a);
   f32_store(state.greatest, greatest);
   f32_store(state.sum, fma(f32_load(later.sum), of_b, kept));
-  alignas(64) float keep[kTileLanes];
-  alignas(64) float take[kTileLanes];
   f32_store(keep, of_a);
   f32_store(take, of_b);
-  const int64_t stride = padded_width(width);
-  for (int lane = 0; lane < lanes; ++lane) {
-    for (int64_t at = lane * stride; at < (lane + 1) * stride; at += kTileLanes) {
-      const F32x16 mine = multiply(f32_load(context + at), f32_set(keep[lane]));
-      f32_store(context + at, fma(f32_load(later_context + at), f32_set(take[lane]), mine));
-    }
+}
+
+inline void merge_context(float keep, float take, const float* later, int64_t width,
+                          float* context) {
+  for (int64_t c = 0; c < width; c += kTileLanes) {
+    const F32x16 mine = multiply(f32_load(context + c), f32_set(keep));
+    f32_store(context + c, fma(f32_load(later + c), f32_set(take), mine));
   }
 }
 
-inline void finish(const TileState& state, const float* context, int lanes, int64_t width,
-                   float* const* rows) {
-  const int64_t stride = padded_width(width);
-  for (int lane = 0; lane < lanes; ++lane) {
-    const float factor = 1.0f / state.sum[lane];
-    for (int64_t c = 0; c < width; ++c) rows[lane][c] = context[lane * stride + c] * factor;
-  }
+inline void finish(float sum, const float* context, int64_t width, float* row) {
+  const float factor = 1.0f / sum;
+  for (int64_t c = 0; c < width; ++c) row[c] = context[c] * factor;
 }
 
 constexpr AttentionKernels kAttentionKernels = {
-    &load_row,   &store_row, &hadamard,   &pack_queries, &score,
-    &score_rows, &soften,    &accumulate, &merge,        &finish,
+    &load_row, &store_row,  &hadamard, &pack_queries,  &score,  &score_rows,
+    &soften,   &accumulate, &merge,    &merge_context, &finish,
 };

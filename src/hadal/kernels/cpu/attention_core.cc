@@ -66,6 +66,11 @@ struct Partial {
   float* contexts;    // [tiles][16][context_stride()]
 };
 
+// How a chunk's contexts are taken in by what was seen before; see AttentionKernels::merge.
+struct Shares {
+  float *keep, *take;  // [tiles][16]
+};
+
 class Attention {
  public:
   Attention(CpuContext& context, const AttendArgs& args)
@@ -92,6 +97,19 @@ class Attention {
   }
 
  private:
+  // A chunk of a task.
+  struct Piece {
+    const Task* task;
+    const std::byte* queries;
+    int64_t chunk;
+    Partial partial;
+    Shares shares;
+  };
+  // A task's pieces.
+  struct Whole {
+    size_t first, count;
+  };
+
   int64_t position(const Task& task, int64_t query) const {
     return task.segment->position + query / args_.heads;
   }
@@ -116,6 +134,11 @@ class Attention {
   }
   Partial take_partial(Scratch& scratch, int tiles) const {
     return {scratch.take<TileState>(tiles), scratch.take<float>(context_floats(tiles))};
+  }
+
+  static Shares take_shares(Scratch& scratch, int tiles) {
+    return {scratch.take<float>(int64_t{tiles} * kTileLanes),
+            scratch.take<float>(int64_t{tiles} * kTileLanes)};
   }
 
   // Calls visit(segment, first query, end) for what the segments have in the rows asked for.
@@ -153,12 +176,6 @@ class Attention {
   // Too few tasks for the threads: chunks become tasks too. False where that would not help.
   bool split() {
     Scratch::Frame frame(context_.shared);
-    struct Piece {
-      const Task* task;
-      const std::byte* queries;
-      int64_t chunk;
-      Partial partial;
-    };
     int64_t floats = 0;
     int64_t longest = 0;
     for (const Task& task : tasks_) {
@@ -167,10 +184,13 @@ class Attention {
     }
     if (longest < 2 || floats > kPartialFloatsMax) return false;
     std::vector<Piece> pieces;
+    std::vector<Whole> wholes;
     for (const Task& task : tasks_) {
       const std::byte* queries = pack(task, context_.shared);
+      wholes.push_back({pieces.size(), static_cast<size_t>(chunks(task))});
       for (int64_t c = 0; c < chunks(task); ++c) {
-        pieces.push_back({&task, queries, c, take_partial(context_.shared, task.tiles())});
+        pieces.push_back({&task, queries, c, take_partial(context_.shared, task.tiles()),
+                          take_shares(context_.shared, task.tiles())});
       }
     }
     // A thread's pieces follow one another, so that what it calls ahead is its own.
@@ -181,16 +201,27 @@ class Attention {
         chunk(*piece.task, piece.chunk, piece.queries, thread, piece.partial);
       }
     });
-    // A task's pieces follow one another; the first takes in the others.
-    for (size_t i = 0; i < pieces.size();) {
-      const Task& task = *pieces[i].task;
-      const Partial total = pieces[i].partial;
-      for (++i; i < pieces.size() && pieces[i].task == &task; ++i) {
-        merge(task, total, pieces[i].partial);
-      }
-      finish(task, total);
-    }
+    for (const Whole& whole : wholes) join(std::span(pieces).subspan(whole.first, whole.count));
     return true;
+  }
+
+  // The first of a task's pieces takes in the others, and becomes the task's result.
+  void join(std::span<const Piece> pieces) const {
+    const Task& task = *pieces.front().task;
+    const Partial& total = pieces.front().partial;
+    for (const Piece& piece : pieces.subspan(1)) merge(task, total, piece.partial, piece.shares);
+    const auto lanes = static_cast<size_t>(task.tiles()) * kTileLanes;
+    context_.pool.parallel_for(lanes, kTileLanes / 4, [&](size_t begin, size_t end, int) {
+      for (size_t i = begin; i < end; ++i) {
+        const int tile = static_cast<int>(i) / kTileLanes;
+        const int lane = static_cast<int>(i) % kTileLanes;
+        if (lane >= task.lanes(tile)) continue;
+        for (const Piece& piece : pieces.subspan(1)) {
+          merge_lane(tile, lane, total, piece.partial, piece.shares);
+        }
+        finish_lane(task, tile, lane, total);
+      }
+    });
   }
 
   void whole(const Task& task, int thread) {
@@ -201,12 +232,14 @@ class Attention {
     chunk(task, 0, queries, thread, total);
     if (chunks(task) > 1) {
       const Partial later = take_partial(scratch, task.tiles());
+      const Shares shares = take_shares(scratch, task.tiles());
       for (int64_t c = 1; c < chunks(task); ++c) {
         chunk(task, c, queries, thread, later);
-        merge(task, total, later);
+        merge(task, total, later, shares);
+        each_lane(task, [&](int tile, int lane) { merge_lane(tile, lane, total, later, shares); });
       }
     }
-    finish(task, total);
+    each_lane(task, [&](int tile, int lane) { finish_lane(task, tile, lane, total); });
   }
 
   // The row and head of the batch that a lane stands for.
@@ -494,23 +527,34 @@ class Attention {
     }
   }
 
-  void merge(const Task& task, const Partial& total, const Partial& later) const {
+  template <class Visit>
+  static void each_lane(const Task& task, Visit visit) {
     for (int tile = 0; tile < task.tiles(); ++tile) {
-      kernels_.merge(total.states[tile], total.contexts + context_floats(tile), later.states[tile],
-                     later.contexts + context_floats(tile), task.lanes(tile), context_stride());
+      for (int lane = 0; lane < task.lanes(tile); ++lane) visit(tile, lane);
     }
   }
 
-  void finish(const Task& task, const Partial& total) const {
+  void merge(const Task& task, const Partial& total, const Partial& later,
+             const Shares& shares) const {
     for (int tile = 0; tile < task.tiles(); ++tile) {
-      float* rows[kTileLanes] = {};
-      for (int lane = 0; lane < task.lanes(tile); ++lane) {
-        rows[lane] = lane_row(args_.out, task, tile, lane);
-      }
-      const auto finish = direct_ != nullptr ? direct_->finish : kernels_.finish;
-      finish(total.states[tile], total.contexts + context_floats(tile), task.lanes(tile),
-             args_.values.width, rows);
+      kernels_.merge(total.states[tile], later.states[tile], shares.keep + tile * kTileLanes,
+                     shares.take + tile * kTileLanes);
     }
+  }
+
+  void merge_lane(int tile, int lane, const Partial& total, const Partial& later,
+                  const Shares& shares) const {
+    const int64_t row = int64_t{tile} * kTileLanes + lane;
+    kernels_.merge_context(shares.keep[row], shares.take[row],
+                           later.contexts + row * context_stride(), context_stride(),
+                           total.contexts + row * context_stride());
+  }
+
+  void finish_lane(const Task& task, int tile, int lane, const Partial& total) const {
+    const auto finish = direct_ != nullptr ? direct_->finish : kernels_.finish;
+    finish(total.states[tile].sum[lane],
+           total.contexts + (int64_t{tile} * kTileLanes + lane) * context_stride(),
+           args_.values.width, lane_row(args_.out, task, tile, lane));
   }
 
   CpuContext& context_;
@@ -525,44 +569,6 @@ class Attention {
 }  // namespace
 
 void attend(CpuContext& context, const AttendArgs& args) { Attention(context, args).run(); }
-
-PartForm part_form(const CachePages& pages) {
-  return {pages.dtype, pages.width / pages.parts, pages.dtype == DType::kI8 ? pages.fine : 0};
-}
-
-void store_cache_row(CpuContext& context, const CachePages& pages, const Segment& segment,
-                     int64_t position, float* x) {
-  const AttentionKernels& kernels = attention_kernels(context.isa);
-  const PartForm form = part_form(pages);
-  const auto bytes = static_cast<int64_t>(cache_row_bytes(pages)) / pages.parts;
-  std::byte* target = cache_row(pages, segment, position);
-  for (int32_t part = 0; part < pages.parts; ++part, x += form.count, target += bytes) {
-    if (form.dtype == DType::kI8) kernels.hadamard(x, form.coarse());
-    kernels.store_row(form, x, target);
-  }
-}
-
-std::byte* cache_row(const CachePages& pages, const Segment& segment, int64_t position) {
-  const int64_t page = position / pages.page_tokens;
-  HADAL_CHECK(page < static_cast<int64_t>(segment.blocks.size()));
-  const int64_t slot = position % pages.page_tokens;
-  const int64_t row = static_cast<int64_t>(segment.blocks[page]) * pages.page_tokens + slot;
-  return pages.data + row * cache_row_bytes(pages);
-}
-
-void rotate(const RopeRows& rope, int64_t row, float* x) {
-  const int64_t pairs = rope.dims / 2;
-  const float* cos = rope.cos + row * pairs;
-  const float* sin = rope.sin + row * pairs;
-  const int64_t step = rope.style == RopeStyle::kInterleaved ? 2 : 1;
-  const int64_t other = rope.style == RopeStyle::kInterleaved ? 1 : pairs;
-  for (int64_t j = 0; j < pairs; ++j) {
-    const float a = x[step * j];
-    const float b = x[step * j + other];
-    x[step * j] = a * cos[j] - b * sin[j];
-    x[step * j + other] = a * sin[j] + b * cos[j];
-  }
-}
 
 const AttentionKernels& attention_kernels(Isa isa) {
   return isa != Isa::kAvx2 ? avx512::attention_kernels() : avx2::attention_kernels();

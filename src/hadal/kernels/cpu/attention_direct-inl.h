@@ -1,5 +1,9 @@
 // What the direct kernels share, in AVX-512.
 
+// Inner loops that fill the registers are functions of their own: among others' variables g++ 12
+// keeps pointers in vector registers, and accumulators in memory instead.
+#define HADAL_APART __attribute__((noinline))
+
 HADAL_INLINE __m512 load_floats(const float* p) { return _mm512_load_ps(p); }
 
 // 2^x for x <= 0, 0 below -150, NaN for NaN: x = n + r, |r| <= 1/2, 2^r by its Taylor polynomial of

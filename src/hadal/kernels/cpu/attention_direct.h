@@ -82,9 +82,8 @@ struct DirectKernels {
   // are read and must be zeros.
   void (*accumulate)(const PartForm& values, int64_t width, const SpanTile* tiles, int count,
                      const std::byte* const* rows, int tokens, Ahead& ahead);
-  // rows[lane][0, width) = context[lane] / sum[lane].
-  void (*finish)(const TileState& state, const float* context, int lanes, int64_t width,
-                 float* const* rows);
+  // One lane: row[0, width) = context / sum.
+  void (*finish)(float sum, const float* context, int64_t width, float* row);
 };
 
 namespace avx512 {

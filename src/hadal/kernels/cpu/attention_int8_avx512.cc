@@ -32,21 +32,37 @@ constexpr int kSpan = 128;
 constexpr int kFineMax = 64;
 constexpr float kFineQuery = 2047.0f;
 
-// [coarse / 4][16] words of four codes, [fine / 2][16] words of two, then the three lines below.
+// Scores: 16 bytes of a key meet the same bytes of four queries in one product, each query in one
+// quarter of a vector. A load of a key's bytes thus serves four products, where spreading one word
+// of it over 16 lanes would serve one: loads, two a cycle like products, would be the limit.
+constexpr int kStep = 16;   // bytes of a key
+constexpr int kFours = 4;   // of queries in a tile
+constexpr int kTokens = 4;  // scored together
+
+// [coarse / 16][4] vectors, then [fine / 8][4], query 4 f + l in quarter l of vector f; then the
+// lines below, which are in the order in which sums come out: query 4 f + l at 4 l + f.
 struct TileEnd {
   int32_t begin[16];     // -128 * the sum of codes
   float scale[16];       // of a unit of the coarse sum
   float fine_scale[16];  // and of the fine one
 };
+HADAL_INLINE int sum_at(int lane) { return lane % 4 * 4 + lane / 4; }
+HADAL_INLINE std::byte* step_at(std::byte* steps, int64_t byte, int lane) {
+  return steps + byte / kStep * (kFours * 64) + lane / 4 * 64 + lane % 4 * kStep + byte % kStep;
+}
 
-HADAL_INLINE int64_t coarse_words(const PartForm& form) { return (form.coarse() + 3) / 4; }
-HADAL_INLINE int64_t fine_words(const PartForm& form) { return (form.fine + 1) / 2; }
+HADAL_INLINE int64_t coarse_steps(const PartForm& form) { return form.coarse() / kStep; }
+HADAL_INLINE int64_t fine_steps(const PartForm& form) { return form.fine * 2 / kStep; }
+HADAL_INLINE int64_t all_steps_bytes(const PartForm& form) {
+  return (coarse_steps(form) + fine_steps(form)) * (kFours * 64);
+}
 
 inline bool takes(const PartForm& keys, const PartForm& values, int64_t) {
-  return values.dtype == DType::kI8 && keys.fine <= kFineMax;
+  return values.dtype == DType::kI8 && keys.fine <= kFineMax && keys.coarse() % kStep == 0 &&
+         keys.fine * 2 % kStep == 0;
 }
 inline int64_t tile_bytes(const PartForm& keys) {
-  return (coarse_words(keys) + fine_words(keys)) * 64 + static_cast<int64_t>(sizeof(TileEnd));
+  return all_steps_bytes(keys) + static_cast<int64_t>(sizeof(TileEnd));
 }
 
 // The greatest magnitude of x[0, count), not finite where numbers broke.
@@ -75,137 +91,150 @@ HADAL_INLINE Unit unit_of(const float* x, int64_t count, float limit) {
   return {greatest / limit, limit / greatest};
 }
 
-// Codes of x[i, i + 16) where there are so many.
-HADAL_INLINE __m512i codes_at(const float* x, int64_t i, int64_t count, float factor) {
-  const int64_t left = count - i;
-  const auto mask = static_cast<__mmask16>(left >= 16 ? 0xffff : (1 << left) - 1);
-  return _mm512_cvtps_epi32(
-      _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_set1_ps(factor)));
+HADAL_INLINE __m512i codes_at(const float* x, float factor) {
+  return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(factor)));
+}
+
+// Fine elements come in eights.
+HADAL_INLINE __m256i fine_codes_at(const float* x, float factor) {
+  return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), _mm256_set1_ps(factor)));
 }
 
 // With fine elements the head is the coarse part and the tail the fine one; else there is no tail.
 inline void pack(const PartForm& keys, float scale, const float* const* heads, int64_t head_width,
                  const float* const* tails, std::byte* tile) {
-  const int64_t words = coarse_words(keys);
-  const int64_t fine = fine_words(keys);
-  auto* end = reinterpret_cast<TileEnd*>(tile + (words + fine) * 64);
+  std::byte* fine_steps_begin = tile + coarse_steps(keys) * (kFours * 64);
+  auto* end = reinterpret_cast<TileEnd*>(tile + all_steps_bytes(keys));
   __builtin_memset(tile, 0, static_cast<size_t>(tile_bytes(keys)));
   for (int lane = 0; lane < kTileLanes; ++lane) {
     if (heads[lane] == nullptr) continue;
     const Unit unit = unit_of(heads[lane], head_width, 127.0f);
     __m512i sum = _mm512_setzero_si512();
-    alignas(64) int32_t four[16];
-    for (int64_t i = 0; i < head_width; i += 16) {
-      const __m512i codes = codes_at(heads[lane], i, head_width, unit.factor);
+    for (int64_t i = 0; i < head_width; i += kStep) {
+      const __m512i codes = codes_at(heads[lane] + i, unit.factor);
       sum = _mm512_add_epi32(sum, codes);
-      _mm_store_si128(reinterpret_cast<__m128i*>(four), _mm512_cvtepi32_epi8(codes));
-      for (int64_t w = i / 4; w < words && w < i / 4 + 4; ++w) {
-        __builtin_memcpy(tile + w * 64 + lane * 4, four + (w - i / 4), 4);
-      }
+      _mm_store_si128(reinterpret_cast<__m128i*>(step_at(tile, i, lane)),
+                      _mm512_cvtepi32_epi8(codes));
     }
-    end->begin[lane] = -128 * _mm512_reduce_add_epi32(sum);
-    end->scale[lane] = scale * unit.value;
-    if (fine == 0) continue;
+    end->begin[sum_at(lane)] = -128 * _mm512_reduce_add_epi32(sum);
+    end->scale[sum_at(lane)] = scale * unit.value;
+    if (keys.fine == 0) continue;
     const Unit fine_unit = unit_of(tails[lane], keys.fine, kFineQuery);
-    for (int64_t i = 0; i < keys.fine; i += 16) {
-      const __m512i codes = codes_at(tails[lane], i, keys.fine, fine_unit.factor);
-      _mm256_store_si256(reinterpret_cast<__m256i*>(four), _mm512_cvtepi32_epi16(codes));
-      for (int64_t w = i / 2; w < fine && w < i / 2 + 8; ++w) {
-        __builtin_memcpy(tile + (words + w) * 64 + lane * 4, four + (w - i / 2), 4);
-      }
+    for (int64_t i = 0; i < keys.fine; i += kStep / 2) {
+      const __m256i codes = fine_codes_at(tails[lane] + i, fine_unit.factor);
+      _mm_store_si128(reinterpret_cast<__m128i*>(step_at(fine_steps_begin, i * 2, lane)),
+                      _mm256_cvtepi32_epi16(codes));
     }
-    end->fine_scale[lane] = scale * fine_unit.value;
+    end->fine_scale[sum_at(lane)] = scale * fine_unit.value;
   }
 }
 
-template <int kTokens, int kTiles>
-HADAL_INLINE void score_block(const PartForm& keys, const SpanTile* tiles, const std::byte* block,
-                              int64_t stride, int first) {
-  const int64_t words = coarse_words(keys);
-  const int64_t fine = fine_words(keys);
-  // One register for every four rows, so that they all fit.
-  const std::byte* row[kTokens / 4];
+// sums[f] = [4 queries][4 parts of a sum]: their sums, query 4 f + l at 4 l + f.
+HADAL_INLINE __m512i add_across(const __m512i* sums) {
+  const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[0], sums[1]),
+                                     _mm512_unpackhi_epi32(sums[0], sums[1]));
+  const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[2], sums[3]),
+                                     _mm512_unpackhi_epi32(sums[2], sums[3]));
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+// sums[t][f] += products of `steps` steps of keys that lie `stride` apart. kFines: of words of 16
+// bits. Only the first kUsed fours of queries are there.
+template <int kUsed, bool kFines>
+HADAL_INLINE void add_steps(__m512i (*sums)[kFours], const std::byte* queries, int64_t steps,
+                            const std::byte* key, int64_t stride) {
+  for (; steps > 0; --steps, queries += kFours * 64, key += kStep) {
+    __m512i part[kTokens];
 #pragma GCC unroll 4
-  for (int t = 0; t < kTokens; t += 4) row[t / 4] = block + t * stride;
-  __m512i sums[kTokens][kTiles];
-#pragma GCC unroll 4
-  for (int i = 0; i < kTiles; ++i) {
-    const auto* end = reinterpret_cast<const TileEnd*>(tiles[i].queries + (words + fine) * 64);
-    const __m512i begin = _mm512_load_si512(end->begin);
-#pragma GCC unroll 16
-    for (int t = 0; t < kTokens; ++t) sums[t][i] = begin;
-  }
-  for (int64_t w = 0; w < words; ++w) {
-    __m512i query[kTiles];
-#pragma GCC unroll 4
-    for (int i = 0; i < kTiles; ++i) query[i] = _mm512_load_si512(tiles[i].queries + w * 64);
-#pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
-      const __m512i key = _mm512_set1_epi32(word_at(row[t / 4] + t % 4 * stride + w * 4));
+      part[t] = _mm512_broadcast_i32x4(
+          _mm_loadu_si128(reinterpret_cast<const __m128i*>(key + t * stride)));
+    }
 #pragma GCC unroll 4
-      for (int i = 0; i < kTiles; ++i) add_dot_u8_i8(sums[t][i], key, query[i]);
+    for (int f = 0; f < kUsed; ++f) {
+      const __m512i query = _mm512_load_si512(queries + f * 64);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+        if constexpr (kFines) {
+          add_dot_i16(sums[t][f], query, part[t]);
+        } else {
+          add_dot_u8_i8(sums[t][f], part[t], query);
+        }
+      }
     }
   }
-  // Kept as floats while the fine part is summed in the same registers.
-  const int64_t scale_at = keys.scale_at();
-#pragma GCC unroll 4
-  for (int i = 0; i < kTiles; ++i) {
-    const auto* end = reinterpret_cast<const TileEnd*>(tiles[i].queries + (words + fine) * 64);
-    const __m512 scale = load_floats(end->scale);
-#pragma GCC unroll 16
-    for (int t = 0; t < kTokens; ++t) {
-      const __m512 unit =
-          _mm512_castsi512_ps(_mm512_set1_epi32(word_at(row[t / 4] + t % 4 * stride + scale_at)));
-      const __m512 sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[t][i]), scale);
-      _mm512_store_ps(tiles[i].scores + (first + t) * 16, _mm512_mul_ps(sum, unit));
-    }
-  }
-  if (fine == 0) return;
-#pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kTiles; ++i) sums[t][i] = _mm512_setzero_si512();
-  }
+}
+
+template <int kUsed>
+HADAL_INLINE void score_block(const PartForm& keys, const std::byte* queries, const std::byte* key,
+                              int64_t stride, float* scores) {
   const int64_t fine_at = keys.fine_at();
-  for (int64_t w = 0; w < fine; ++w) {
-    __m512i query[kTiles];
+  const int64_t scale_at = keys.scale_at();
+  const auto* end = reinterpret_cast<const TileEnd*>(queries + all_steps_bytes(keys));
+  __m512i sums[kTokens][kFours];
+  const auto clear = [&] {
 #pragma GCC unroll 4
-    for (int i = 0; i < kTiles; ++i) {
-      query[i] = _mm512_load_si512(tiles[i].queries + (words + w) * 64);
-    }
-#pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
-      const __m512i key = _mm512_set1_epi32(word_at(row[t / 4] + t % 4 * stride + fine_at + w * 4));
 #pragma GCC unroll 4
-      for (int i = 0; i < kTiles; ++i) add_dot_i16(sums[t][i], query[i], key);
+      for (int f = 0; f < kFours; ++f) sums[t][f] = _mm512_setzero_si512();
+    }
+  };
+  // What one part of the keys gave token t.
+  const auto scaled = [&](int t, __m512i sum, const float* scale, int64_t unit_at) {
+    const __m512 unit = _mm512_castsi512_ps(_mm512_set1_epi32(word_at(key + t * stride + unit_at)));
+    return _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), load_floats(scale)), unit);
+  };
+  clear();
+  add_steps<kUsed, false>(sums, queries, coarse_steps(keys), key, stride);
+  __m512 result[kTokens];
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) {
+    const __m512i sum = _mm512_add_epi32(add_across(sums[t]), _mm512_load_si512(end->begin));
+    result[t] = scaled(t, sum, end->scale, scale_at);
+  }
+  if (keys.fine > 0) {
+    clear();
+    add_steps<kUsed, true>(sums, queries + coarse_steps(keys) * (kFours * 64), fine_steps(keys),
+                           key + fine_at, stride);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+      result[t] =
+          _mm512_add_ps(result[t], scaled(t, add_across(sums[t]), end->fine_scale, scale_at + 4));
     }
   }
+  const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
 #pragma GCC unroll 4
-  for (int i = 0; i < kTiles; ++i) {
-    const auto* end = reinterpret_cast<const TileEnd*>(tiles[i].queries + (words + fine) * 64);
-    const __m512 scale = load_floats(end->fine_scale);
-#pragma GCC unroll 16
-    for (int t = 0; t < kTokens; ++t) {
-      const __m512 unit = _mm512_castsi512_ps(
-          _mm512_set1_epi32(word_at(row[t / 4] + t % 4 * stride + scale_at + 4)));
-      const __m512 sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[t][i]), scale);
-      float* score = tiles[i].scores + (first + t) * 16;
-      _mm512_store_ps(score, _mm512_fmadd_ps(sum, unit, load_floats(score)));
-    }
+  for (int t = 0; t < kTokens; ++t) {
+    _mm512_store_ps(scores + t * 16, _mm512_permutexvar_ps(order, result[t]));
   }
 }
 
 inline void score(const PartForm& keys, const SpanTile* tiles, int count,
                   const std::byte* const* rows, int64_t stride, int tokens, Ahead& ahead) {
-  ahead.spread((tokens + kDirectBlock - 1) / kDirectBlock);
-  for (int t = 0; t < tokens; t += kDirectBlock) {
-    call_step(ahead);
-    int tile = 0;
-    for (; tile + 2 <= count; tile += 2) {
-      score_block<8, 2>(keys, tiles + tile, rows[t], stride, t);
-      score_block<8, 2>(keys, tiles + tile, rows[t] + 8 * stride, stride, t + 8);
+  ahead.spread((tokens + kDirectBlock - 1) / kDirectBlock * count * (kDirectBlock / kTokens));
+  for (int block = 0; block < tokens; block += kDirectBlock) {
+    for (int i = 0; i < count; ++i) {
+      const SpanTile& tile = tiles[i];
+      for (int t = 0; t < kDirectBlock; t += kTokens) {
+        const std::byte* key = rows[block] + t * stride;
+        float* scores = tile.scores + (block + t) * 16;
+        call_step(ahead);
+        switch ((tile.lanes + 3) / 4) {
+          case 1:
+            score_block<1>(keys, tile.queries, key, stride, scores);
+            break;
+          case 2:
+            score_block<2>(keys, tile.queries, key, stride, scores);
+            break;
+          case 3:
+            score_block<3>(keys, tile.queries, key, stride, scores);
+            break;
+          default:
+            score_block<4>(keys, tile.queries, key, stride, scores);
+            break;
+        }
+      }
     }
-    if (tile < count) score_block<16, 1>(keys, tiles + tile, rows[t], stride, t);
   }
 }
 
@@ -268,8 +297,8 @@ HADAL_INLINE void interleave(const std::byte* const* rows, int64_t column, __mma
 
 struct Block {
   template <int kQueries>
-  HADAL_INLINE static void run(const SpanTile& tile, int first, const __m512i* values,
-                               int64_t column, int64_t stride) {
+  HADAL_APART static void run(const SpanTile& tile, int first, const __m512i* values,
+                              int64_t column, int64_t stride) {
     __m512i sums[kQueries][4];
 #pragma GCC unroll 8
     for (int q = 0; q < kQueries; ++q) {
@@ -315,17 +344,12 @@ inline void accumulate(const PartForm&, int64_t width, const SpanTile* tiles, in
   }
 }
 
-inline void finish(const TileState& state, const float* context, int lanes, int64_t width,
-                   float* const* rows) {
-  const int64_t stride = context_stride(width);
-  for (int lane = 0; lane < lanes; ++lane) {
-    const float factor = 1.0f / state.sum[lane];
-    const float* source = context + lane * stride;
-    for (int64_t c = 0; c < width; ++c) {
-      // Back from the order of interleave().
-      const int64_t at = c / 64 * 64 + c % 16 / 4 * 16 + c % 64 / 16 * 4 + c % 4;
-      rows[lane][c] = source[at] * factor;
-    }
+// Back from the order of interleave(): columns come in fours.
+inline void finish(float sum, const float* context, int64_t width, float* row) {
+  const float factor = 1.0f / sum;
+  for (int64_t c = 0; c < width; c += 4) {
+    const float* source = context + c / 64 * 64 + c % 16 / 4 * 16 + c % 64 / 16 * 4;
+    for (int64_t i = 0; i < 4 && c + i < width; ++i) row[c + i] = source[i] * factor;
   }
 }
 

@@ -75,13 +75,13 @@ struct AttentionKernels {
   void (*accumulate)(const float* weights, int tokens, int lanes, const float* shrink,
                      const float* values, int64_t value_stride, int64_t width, float* context,
                      int64_t context_stride);
-  // One tile: what was seen at earlier positions takes in what was seen at later ones.
-  // Contexts: [16][padded_width(width)].
-  void (*merge)(TileState& state, float* context, const TileState& later,
-                const float* later_context, int lanes, int64_t width);
-  // One tile: rows[lane][0, width) = context[lane] / sum[lane].
-  void (*finish)(const TileState& state, const float* context, int lanes, int64_t width,
-                 float* const* rows);
+  // One tile: what was seen at earlier positions takes in what was seen at later ones. The context
+  // of a lane then becomes keep[lane] * its own + take[lane] * the later one; keep, take: [16].
+  void (*merge)(TileState& state, const TileState& later, float* keep, float* take);
+  // That, of one lane: contexts [padded_width(width)].
+  void (*merge_context)(float keep, float take, const float* later, int64_t width, float* context);
+  // One lane: row[0, width) = context / sum.
+  void (*finish)(float sum, const float* context, int64_t width, float* row);
 };
 
 const AttentionKernels& attention_kernels(Isa isa);

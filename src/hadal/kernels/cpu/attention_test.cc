@@ -155,16 +155,26 @@ TEST_P(AttentionKernelsTest, MergingNothingIsExact) {
   }
   for (size_t i = 0; i < context.size(); ++i) context[i] = 1.0f / static_cast<float>(i + 1);
   const std::vector<float> zeros(context.size());
+  const auto merge = [&](TileState& state, std::vector<float>& mine, const TileState& later,
+                         const std::vector<float>& theirs) {
+    alignas(64) float keep[kTileLanes];
+    alignas(64) float take[kTileLanes];
+    kernels().merge(state, later, keep, take);
+    for (int lane = 0; lane < kTileLanes; ++lane) {
+      kernels().merge_context(keep[lane], take[lane], theirs.data() + lane * 32, kWidth,
+                              mine.data() + lane * 32);
+    }
+  };
 
   TileState state = seen;
   std::vector<float> kept = context;
-  kernels().merge(state, kept.data(), nothing, zeros.data(), kTileLanes, kWidth);
+  merge(state, kept, nothing, zeros);
   EXPECT_EQ(kept, context);
   EXPECT_EQ(std::memcmp(&state, &seen, sizeof(state)), 0);
 
   state = nothing;
   std::vector<float> taken = zeros;
-  kernels().merge(state, taken.data(), seen, context.data(), kTileLanes, kWidth);
+  merge(state, taken, seen, context);
   EXPECT_EQ(taken, context);
   EXPECT_EQ(std::memcmp(&state, &seen, sizeof(state)), 0);
 }
