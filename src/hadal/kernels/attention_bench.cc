@@ -2,8 +2,9 @@
 // cached keys and values (not the projections, of which MLA has two inside). "share" is of the
 // nearer ceiling, both measured here first: the cache's bytes, read once a step, over the read
 // bandwidth; those products over the peak of the dot products that the cache's type allows (int8;
-// bf16 at half of that; else f32). Build with the bench preset; compare runs only on an idle
-// machine.
+// bf16 at half of that; else f32). "layers" is how many caches the steps take turns over: the last
+// cache level may hold one, a model's come from memory. Build with the bench preset; compare runs
+// only on an idle machine.
 //
 //   kernels_bench --benchmark_filter=MlaLite_avx512_int8
 #include <benchmark/benchmark.h>
@@ -32,7 +33,7 @@ constexpr Shape kLlama{32, 8, 128, 128, 0};  // R1-Distill-Llama-8B
 class Layer {
  public:
   Layer(const std::string& implementation, int threads, const Shape& shape, DType dtype,
-        int32_t context, int32_t rows)
+        int32_t context, int32_t rows, int layers)
       : pool_(threads), shape_(shape), dtype_(dtype), context_(context), rows_(rows) {
     auto backend = make_cpu_backend(implementation, cpu_features(), pool_);
     if (!backend) return;
@@ -42,7 +43,10 @@ class Layer {
     std::iota(blocks_.begin(), blocks_.end(), 0);
     segment_ = {0, rows, context, blocks_};
     const int64_t key_width = mla() ? shape.rank + shape.rope : shape.kv_heads * shape.head_dim;
-    keys_ = cache(pages, key_width);
+    for (int i = 0; i < layers; ++i) {
+      keys_.push_back(cache(pages, key_width));
+      if (!mla()) values_.push_back(cache(pages, key_width));
+    }
     q_.assign(int64_t{rows} * shape.heads * shape.head_dim, 0.01f);
     k_.assign(rows * key_width, 0.5f);
     out_.resize(int64_t{rows} * shape.heads * 128);
@@ -52,14 +56,15 @@ class Layer {
     if (mla()) {
       k_up_ = matrix(shape.rank, shape.head_dim - shape.rope);
       v_up_ = matrix(128, shape.rank);
-    } else {
-      values_ = cache(pages, key_width);
     }
   }
 
   bool ready() const { return backend_ != nullptr; }
 
-  void step() { mla() ? run_mla() : run_gqa(); }
+  void step() {
+    mla() ? run_mla() : run_gqa();
+    layer_ = (layer_ + 1) % keys_.size();
+  }
 
   double flops() const {
     const double per_position =
@@ -67,7 +72,7 @@ class Layer {
     return per_position * rows_ * (context_ + (rows_ + 1) / 2.0);
   }
   double bytes() const {
-    const uint64_t row = cache_row_bytes(keys_) + (mla() ? 0 : cache_row_bytes(values_));
+    const uint64_t row = cache_row_bytes(keys_[0]) + (mla() ? 0 : cache_row_bytes(values_[0]));
     return static_cast<double>(row) * (context_ + rows_);
   }
   ThreadPool& pool() { return pool_; }
@@ -113,7 +118,7 @@ class Layer {
     args.rank = shape_.rank;
     args.v_dim = 128;
     args.scale = 0.07f;
-    args.cache = keys_;
+    args.cache = keys_[layer_];
     args.segments = {&segment_, 1};
     args.out = view(out_);
     backend_->mla(args);
@@ -129,8 +134,8 @@ class Layer {
     args.head_dim = shape_.head_dim;
     args.v_dim = 128;
     args.scale = 0.09f;
-    args.k_cache = keys_;
-    args.v_cache = values_;
+    args.k_cache = keys_[layer_];
+    args.v_cache = values_[layer_];
     args.segments = {&segment_, 1};
     args.out = view(out_);
     backend_->gqa(args);
@@ -144,7 +149,8 @@ class Layer {
   std::vector<int32_t> blocks_;
   Segment segment_;
   std::vector<std::unique_ptr<Buffer>> buffers_;
-  CachePages keys_, values_;
+  std::vector<CachePages> keys_, values_;  // one a layer
+  size_t layer_ = 0;
   std::unique_ptr<Matrix> k_up_, v_up_;
   std::vector<float> q_, k_, out_, cos_, sin_, norm_;
 };
@@ -168,7 +174,8 @@ void measure(benchmark::State& state, const std::string& implementation, const S
              DType dtype) {
   const auto context = static_cast<int32_t>(state.range(0));
   const auto rows = static_cast<int32_t>(state.range(1));
-  Layer layer(implementation, static_cast<int>(state.range(2)), shape, dtype, context, rows);
+  Layer layer(implementation, static_cast<int>(state.range(2)), shape, dtype, context, rows,
+              static_cast<int>(state.range(3)));
   if (!layer.ready()) return state.SkipWithError("not on this machine");
   const Ceilings most = ceilings(layer.pool(), dtype);
   const SystemClock clock;
@@ -183,10 +190,13 @@ void measure(benchmark::State& state, const std::string& implementation, const S
 }
 
 void sizes(benchmark::internal::Benchmark* bench) {
-  bench->ArgNames({"context", "rows", "threads"})->Unit(benchmark::kMicrosecond)->UseRealTime();
+  bench->ArgNames({"context", "rows", "threads", "layers"})
+      ->Unit(benchmark::kMicrosecond)
+      ->UseRealTime();
   for (const int threads : {1, 2}) {
-    for (const int context : {0, 1024, 4096, 16384}) bench->Args({context, 1, threads});
-    bench->Args({0, 512, threads})->Args({3584, 512, threads});
+    for (const int context : {0, 1024, 4096, 16384}) bench->Args({context, 1, threads, 1});
+    bench->Args({16384, 1, threads, 24});
+    bench->Args({0, 512, threads, 1})->Args({3584, 512, threads, 1});
   }
 }
 

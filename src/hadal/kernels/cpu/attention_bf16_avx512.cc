@@ -105,21 +105,26 @@ HADAL_INLINE __m512i rounded(__m512 x) {
   return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
 }
 
-inline void soften(const PartForm&, SpanTile& tile, const std::byte* const*) {
+template <bool kAll>
+HADAL_INLINE void soften_as(SpanTile& tile) {
   const __m512 visible = load_floats(tile.visible);
   const __m512 before = load_floats(tile.state->greatest);
-  const __m512 greatest = greatest_score(tile, before);
+  const __m512 greatest = greatest_score<kAll>(tile, visible, before);
   __m512 sum = _mm512_setzero_ps();
   for (int t = 0; t < tile.tokens; t += 2) {
-    const __m512 first = weight_of(tile, t, visible, greatest);
-    // An odd last token has a neighbour that no lane sees.
-    const __m512 second = weight_of(tile, t + 1, visible, greatest);
+    const __m512 first = weight_of<kAll>(tile, t, visible, greatest);
+    const __m512 second = weight_of<kAll>(tile, t + 1, visible, greatest);
     sum = _mm512_add_ps(_mm512_add_ps(sum, first), second);
     // Two tokens a word, over the scores that were read already.
     _mm512_store_si512(tile.scores + t / 2 * 16,
                        _mm512_or_si512(rounded(first), _mm512_slli_epi32(rounded(second), 16)));
   }
   advance(tile, before, greatest, sum);
+}
+
+// With an odd number of tokens the last one's neighbour is not seen.
+inline void soften(const PartForm&, SpanTile& tile, const std::byte* const*) {
+  tile.tokens % 2 == 0 && all_see_all(tile) ? soften_as<true>(tile) : soften_as<false>(tile);
 }
 
 // Two rows' elements of 64 columns, a pair of tokens a column.

@@ -407,13 +407,9 @@ class Attention {
       call_ahead(task, args_.keys, begin + direct_->span, &ahead);
       if (apart) call_ahead(task, args_.values, begin + direct_->span, &ahead);
       for (int32_t group = task.group; group < task.group + task.groups; ++group) {
-        gather(task, args_.keys, group, begin, tokens, nullptr, &keys);
-        if (apart) {
-          gather(task, args_.values, group, begin, tokens, zeros, &values);
-        } else {
-          std::copy_n(keys.rows, tokens, values.rows);
-          std::fill_n(values.rows + tokens, kDirectBlock, zeros);
-        }
+        gather(task, args_.keys, group, begin, tokens, zeros, &keys);
+        if (apart) gather(task, args_.values, group, begin, tokens, zeros, &values);
+        const std::byte* const* value_rows = apart ? values.rows : keys.rows;
         if (!even) copy_rows(&keys, tokens, copies, key_stride);
         const int first = (group - task.group) * task.group_tiles();
         for (int i = 0; i < task.group_tiles(); ++i) {
@@ -430,10 +426,10 @@ class Attention {
         direct_->score(keys_, tiles, task.group_tiles(), keys.rows, key_stride, tokens, ahead);
         for (int i = 0; i < task.group_tiles(); ++i) {
           hide_first(task, first + i, begin, tiles[i].scores);
-          if (tiles[i].tokens > 0) direct_->soften(values_, tiles[i], values.rows);
+          if (tiles[i].tokens > 0) direct_->soften(values_, tiles[i], value_rows);
         }
         ahead.share(calls - 1);
-        direct_->accumulate(values_, args_.values.width, tiles, task.group_tiles(), values.rows,
+        direct_->accumulate(values_, args_.values.width, tiles, task.group_tiles(), value_rows,
                             tokens, ahead);
       }
     }
@@ -458,15 +454,15 @@ class Attention {
     const std::byte** target = result->rows;
     each_row(task, pages, begin, begin + count,
              [&](const std::byte* row) { *target++ = row + offset; });
-    if (filler != nullptr) std::fill_n(target, kDirectBlock, filler);
+    std::fill_n(target, kDirectBlock, filler);
   }
 
   void copy_rows(SpanRows* keys, int tokens, std::byte* copies, int64_t stride) const {
     const auto bytes = static_cast<int64_t>(cache_part_bytes(keys_.dtype, keys_.count, keys_.fine));
     for (int t = 0; t < tokens; ++t) {
       std::copy_n(keys->rows[t], bytes, copies + t * stride);
+      keys->rows[t] = copies + t * stride;
     }
-    for (int t = 0; t < direct_->span; ++t) keys->rows[t] = copies + t * stride;
   }
 
   // What the lanes of a tile see of the span that begins at `begin`.
@@ -474,13 +470,14 @@ class Attention {
     result->lanes = task.lanes(tile);
     int64_t most = 0;
     for (int lane = 0; lane < kTileLanes; ++lane) {
-      int64_t seen = 0;
+      // A lane without a query sees all: what it computes is not used.
+      int64_t seen = direct_->span;
       if (lane < result->lanes) {
         const int64_t last = position(task, task.first_query(tile) + lane);
         seen = std::clamp<int64_t>(last + 1 - begin, 0, direct_->span);
+        most = std::max(most, seen);
       }
       result->visible[lane] = static_cast<float>(seen);
-      most = std::max(most, seen);
     }
     result->tokens = static_cast<int>(most);
   }

@@ -23,14 +23,20 @@ HADAL_INLINE __m512 power_of_two(__m512 x) {
 
 constexpr float kLog2E = 1.44269504f;
 
+// Which lanes see token t. kAll: every lane sees every token of the span.
+template <bool kAll>
+HADAL_INLINE __mmask16 seen_by(int t, __m512 visible) {
+  if (kAll) return 0xffff;
+  return _mm512_cmp_ps_mask(_mm512_set1_ps(static_cast<float>(t)), visible, _CMP_LT_OQ);
+}
+
 // The greatest score so far, of the tokens that a lane sees.
-HADAL_INLINE __m512 greatest_score(const SpanTile& tile, __m512 before) {
-  const __m512 visible = load_floats(tile.visible);
+template <bool kAll>
+HADAL_INLINE __m512 greatest_score(const SpanTile& tile, __m512 visible, __m512 before) {
   __m512 greatest = before;
   for (int t = 0; t < tile.tokens; ++t) {
-    const __mmask16 seen =
-        _mm512_cmp_ps_mask(_mm512_set1_ps(static_cast<float>(t)), visible, _CMP_LT_OQ);
-    greatest = _mm512_mask_max_ps(greatest, seen, greatest, load_floats(tile.scores + t * 16));
+    const __m512 score = load_floats(tile.scores + t * 16);
+    greatest = _mm512_mask_max_ps(greatest, seen_by<kAll>(t, visible), greatest, score);
   }
   return greatest;
 }
@@ -48,24 +54,30 @@ HADAL_INLINE void advance(SpanTile& tile, __m512 before, __m512 greatest, __m512
 }
 
 // The weight of token t, 0 where it is not seen.
+template <bool kAll>
 HADAL_INLINE __m512 weight_of(const SpanTile& tile, int t, __m512 visible, __m512 greatest) {
-  const __mmask16 seen =
-      _mm512_cmp_ps_mask(_mm512_set1_ps(static_cast<float>(t)), visible, _CMP_LT_OQ);
   const __m512 below = _mm512_sub_ps(load_floats(tile.scores + t * 16), greatest);
-  return _mm512_maskz_mov_ps(seen, power_of_two(_mm512_mul_ps(below, _mm512_set1_ps(kLog2E))));
+  return _mm512_maskz_mov_ps(seen_by<kAll>(t, visible),
+                             power_of_two(_mm512_mul_ps(below, _mm512_set1_ps(kLog2E))));
 }
 
-HADAL_INLINE void call_step(Ahead& ahead) {
-  for (int64_t n = 0; n < ahead.each && ahead.run < ahead.count; ++n) {
-    const Ahead::Run& run = ahead.runs[ahead.run];
-    _mm_prefetch(reinterpret_cast<const char*>(run.begin + ahead.at), _MM_HINT_T1);
-    ahead.at += 64;
-    --ahead.left;
-    if (run.begin + ahead.at >= run.end) {
-      ++ahead.run;
-      ahead.at = 0;
+HADAL_INLINE bool all_see_all(const SpanTile& tile) {
+  const __m512 tokens = _mm512_set1_ps(static_cast<float>(tile.tokens));
+  return _mm512_cmp_ps_mask(load_floats(tile.visible), tokens, _CMP_GE_OQ) == 0xffff;
+}
+
+inline void call_step(Ahead& ahead) {
+  int64_t lines = ahead.each;
+  while (lines > 0 && ahead.run < ahead.count) {
+    Ahead::Run& run = ahead.runs[ahead.run];
+    const std::byte* at = run.begin;
+    for (; lines > 0 && at < run.end; --lines, at += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T1);
     }
+    run.begin = at;
+    if (at >= run.end) ++ahead.run;
   }
+  ahead.left -= ahead.each;
 }
 
 // The dot products, written out: from its own intrinsics g++ 12 copies accumulators around every

@@ -38,11 +38,10 @@ struct SpanTile {
 // once stops it; no calls for a while leave the memory idle.
 struct Ahead {
   struct Run {
-    const std::byte *begin, *end;
+    const std::byte *begin, *end;  // begin advances
   };
   Run runs[2 * kDirectSpanMax];
-  int count = 0, run = 0;        // runs there are, and are done with
-  int64_t at = 0;                // bytes of this run that were called
+  int count = 0, run = 0;        // runs there are, and have been called
   int64_t left = 0;              // lines
   int64_t budget = 0, each = 0;  // lines of one call of a kernel, and of one of its steps
 
@@ -55,7 +54,7 @@ struct Ahead {
     left += (bytes + 63) / 64;
   }
   // The next call of a kernel is one of `parts` that share what is left.
-  void share(int64_t parts) { budget = (left + parts - 1) / parts; }
+  void share(int64_t parts) { budget = std::max<int64_t>(0, (left + parts - 1) / parts); }
   void spread(int64_t steps) { each = (budget + steps - 1) / steps; }
 };
 

@@ -238,21 +238,20 @@ inline void score(const PartForm& keys, const SpanTile* tiles, int count,
   }
 }
 
-inline void soften(const PartForm& values, SpanTile& tile, const std::byte* const* rows) {
+template <bool kAll>
+HADAL_INLINE void soften_as(const PartForm& values, SpanTile& tile, const std::byte* const* rows) {
   const __m512 visible = load_floats(tile.visible);
   const __m512 before = load_floats(tile.state->greatest);
-  const __m512 greatest = greatest_score(tile, before);
+  const __m512 greatest = greatest_score<kAll>(tile, visible, before);
   const int64_t scale_at = values.scale_at();
   __m512 sum = _mm512_setzero_ps();
   __m512 most = _mm512_setzero_ps();
   __m512 all = _mm512_setzero_ps();
   for (int t = 0; t < tile.tokens; ++t) {
-    const __m512 weight = weight_of(tile, t, visible, greatest);
+    const __m512 weight = weight_of<kAll>(tile, t, visible, greatest);
     sum = _mm512_add_ps(sum, weight);
-    const __mmask16 seen =
-        _mm512_cmp_ps_mask(_mm512_set1_ps(static_cast<float>(t)), visible, _CMP_LT_OQ);
     const __m512 unit = _mm512_castsi512_ps(_mm512_set1_epi32(word_at(rows[t] + scale_at)));
-    const __m512 scaled = _mm512_maskz_mul_ps(seen, weight, unit);
+    const __m512 scaled = _mm512_maskz_mul_ps(seen_by<kAll>(t, visible), weight, unit);
     most = _mm512_max_ps(most, scaled);
     all = _mm512_add_ps(all, scaled);
     _mm512_store_ps(tile.scores + t * 16, scaled);
@@ -264,15 +263,25 @@ inline void soften(const PartForm& values, SpanTile& tile, const std::byte* cons
   const __mmask16 some = _mm512_cmp_ps_mask(most, _mm512_set1_ps(1e-30f), _CMP_GT_OQ);
   const __m512 inverse = _mm512_maskz_div_ps(some, _mm512_set1_ps(255.0f), most);
   // Four tokens a word, over the scores that were read already.
-  for (int t = 0; t < tile.tokens; t += 4) {
-    __m512i word = _mm512_setzero_si512();
-    for (int i = 0; i < 4 && t + i < tile.tokens; ++i) {
-      const __m512 scaled = load_floats(tile.scores + (t + i) * 16);
-      const __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(scaled, inverse));
-      word = _mm512_or_si512(word, _mm512_sllv_epi32(code, _mm512_set1_epi32(8 * i)));
-    }
-    _mm512_store_si512(tile.scores + t / 4 * 16, word);
+  const auto code = [&](int t) {
+    return _mm512_cvtps_epi32(_mm512_mul_ps(load_floats(tile.scores + t * 16), inverse));
+  };
+  int t = 0;
+  for (; t + 4 <= tile.tokens; t += 4) {
+    const __m512i low = _mm512_or_si512(code(t), _mm512_slli_epi32(code(t + 1), 8));
+    const __m512i high = _mm512_or_si512(code(t + 2), _mm512_slli_epi32(code(t + 3), 8));
+    _mm512_store_si512(tile.scores + t / 4 * 16, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
   }
+  if (t == tile.tokens) return;
+  __m512i word = _mm512_setzero_si512();
+  for (int i = 0; t + i < tile.tokens; ++i) {
+    word = _mm512_or_si512(word, _mm512_sllv_epi32(code(t + i), _mm512_set1_epi32(8 * i)));
+  }
+  _mm512_store_si512(tile.scores + t / 4 * 16, word);
+}
+
+inline void soften(const PartForm& values, SpanTile& tile, const std::byte* const* rows) {
+  all_see_all(tile) ? soften_as<true>(values, tile, rows) : soften_as<false>(values, tile, rows);
 }
 
 // Four rows' codes of 64 columns, one word of four tokens a column: vector k holds columns 4 k to
