@@ -106,23 +106,32 @@ HADAL_INLINE I32x16 dot(const U8x64* codes, const int8_t* a, int32_t negative_su
   return {sum};
 }
 
-// The same of two panels; each broadcast of `a` is used twice.
+// The same of two panels; each broadcast of `a` is used twice. Eight groups go in two chains a
+// panel: with one the scheduler fills up with dot products that wait for each other.
 template <int kMaxCode, int kZeroBits, int kFirst, int kCount>
 HADAL_INLINE void dot_pair(const U8x64* first, const U8x64* second, const int8_t* a,
                            int32_t negative_sum, I32x16* out_first, I32x16* out_second) {
-  __m512i one = _mm512_setzero_si512();
-  if constexpr (kZeroBits >= 0) one = _mm512_slli_epi32(_mm512_set1_epi32(negative_sum), kZeroBits);
-  __m512i two = one;
-#pragma GCC unroll 8
-  for (int g = kFirst; g < kFirst + kCount; ++g) {
-    int32_t word;
-    __builtin_memcpy(&word, a + 4 * g, sizeof(word));
-    const __m512i x = _mm512_set1_epi32(word);
-    one = _mm512_dpbusd_epi32(one, first[g].v, x);
-    two = _mm512_dpbusd_epi32(two, second[g].v, x);
+  constexpr int kChains = kCount / 4;
+  __m512i one[kChains], two[kChains];
+#pragma GCC unroll 2
+  for (int chain = 0; chain < kChains; ++chain) one[chain] = two[chain] = _mm512_setzero_si512();
+  if constexpr (kZeroBits >= 0) {
+    one[0] = two[0] = _mm512_slli_epi32(_mm512_set1_epi32(negative_sum), kZeroBits);
   }
-  out_first->v = one;
-  out_second->v = two;
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+#pragma GCC unroll 2
+    for (int chain = 0; chain < kChains; ++chain) {
+      const int g = kFirst + 4 * chain + i;
+      int32_t word;
+      __builtin_memcpy(&word, a + 4 * g, sizeof(word));
+      const __m512i x = _mm512_set1_epi32(word);
+      one[chain] = _mm512_dpbusd_epi32(one[chain], first[g].v, x);
+      two[chain] = _mm512_dpbusd_epi32(two[chain], second[g].v, x);
+    }
+  }
+  out_first->v = kChains == 1 ? one[0] : _mm512_add_epi32(one[0], one[kChains - 1]);
+  out_second->v = kChains == 1 ? two[0] : _mm512_add_epi32(two[0], two[kChains - 1]);
 }
 
 // Float weights: a line of 64 bytes to the columns of a panel that it holds.
