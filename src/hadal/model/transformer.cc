@@ -22,8 +22,9 @@ struct Activations {
 
   Status add(kernels::Backend& backend, int64_t rows, int64_t cols, View* view) {
     if (cols == 0) return {};
-    HADAL_TRY(auto buffer, backend.allocate(static_cast<uint64_t>(rows * cols) * sizeof(float)));
-    *view = {reinterpret_cast<float*>(buffer->data()), rows, cols, cols, backend.device()};
+    const int64_t stride = spread_stride(cols);
+    HADAL_TRY(auto buffer, backend.allocate(static_cast<uint64_t>(rows * stride) * sizeof(float)));
+    *view = {reinterpret_cast<float*>(buffer->data()), rows, cols, stride, backend.device()};
     buffers.push_back(std::move(buffer));
     return {};
   }

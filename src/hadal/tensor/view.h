@@ -31,6 +31,13 @@ struct BasicView {
   }
   operator BasicView<const T>() const { return {data, rows, cols, stride, device}; }
 };
+// A stride for rows of `cols` floats that are written a few columns at a time, all rows in turn: an
+// odd number of cache lines, so that such columns do not meet in a few sets of the caches.
+constexpr int64_t spread_stride(int64_t cols) {
+  constexpr int64_t kLineFloats = 16;
+  return ((cols + kLineFloats - 1) / kLineFloats | 1) * kLineFloats;
+}
+
 using View = BasicView<float>;
 using ConstView = BasicView<const float>;
 

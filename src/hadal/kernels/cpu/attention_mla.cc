@@ -86,7 +86,8 @@ void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_
   const int64_t width = int64_t{args.heads} * args.rank;
   const View q = rows_of(args.q, begin, end);
   const View out = rows_of(args.out, begin, end);
-  const View latent{context.shared.take<float>((end - begin) * width), end - begin, width, width,
+  const int64_t stride = spread_stride(width);
+  const View latent{context.shared.take<float>((end - begin) * stride), end - begin, width, stride,
                     Device::kCpu};
   const int64_t head_dim = args.nope_dim + args.rope.dims;
   each_head(context, of(*args.k_up), end - begin, [&](int64_t head, int thread) {
@@ -97,7 +98,7 @@ void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_
 
   AttendArgs attention;
   // Indexed by the row of the batch; the context takes the place of the query that it came from.
-  attention.query = {latent.data - begin * width, width, args.rank, args.rank};
+  attention.query = {latent.data - begin * stride, stride, args.rank, args.rank};
   attention.query_tail = {args.q.data + args.nope_dim, args.q.stride, head_dim, args.rope.dims};
   attention.out = attention.query;
   attention.keys = {&args.cache, args.cache.width};

@@ -37,12 +37,6 @@ struct Group {
   int64_t count = 0;
 };
 
-// One row at one expert.
-struct Entry {
-  int32_t row;
-  float weight;
-};
-
 class Experts {
  public:
   Experts(CpuContext& context, ConstView x, View out, int64_t inner)
@@ -50,7 +44,7 @@ class Experts {
     HADAL_CHECK(out.rows == x.rows && out.cols == x.cols);
   }
 
-  void add_group(const PackedFfn& ffn, int64_t index, std::span<const Entry> entries);
+  void add_group(const PackedFfn& ffn, int64_t index, std::span<const RowWeight> entries);
   // Rows normalised (or as they are) to h, and as blocks where a matrix wants them.
   void prepare_rows(const float* norm_weight, float norm_eps);
   const float* h(int64_t row) const { return h_ + row * row_floats(padded_); }
@@ -80,7 +74,7 @@ class Experts {
   bool wants_blocks_ = false, wants_floats_ = false;
   bool inner_blocks_ = false, inner_floats_ = false;
   std::vector<Group> groups_;
-  std::vector<Entry> entries_;
+  std::vector<RowWeight> entries_;
   float* h_ = nullptr;              // [rows][row_floats(padded_)]
   ActBlock* row_blocks_ = nullptr;  // [rows][hidden / 32]
   // By entry, a group's tiles one after another.
@@ -120,7 +114,7 @@ void Experts::prepare_rows(const float* norm_weight, float norm_eps) {
   });
 }
 
-void Experts::add_group(const PackedFfn& ffn, int64_t index, std::span<const Entry> entries) {
+void Experts::add_group(const PackedFfn& ffn, int64_t index, std::span<const RowWeight> entries) {
   groups_.push_back({&ffn.gate(index), &ffn.up(index), &ffn.down(index),
                      static_cast<int64_t>(entries_.size()), static_cast<int64_t>(entries.size())});
   entries_.insert(entries_.end(), entries.begin(), entries.end());
@@ -280,20 +274,16 @@ void Experts::down_panels(int64_t begin, int64_t end) {
     const int64_t tiles = tile_count(group.count);
     for (int64_t t = 0; t < tiles; ++t) {
       const Tile tile = inner_tile(group, t);
-      const Entry* entries = entries_.data() + group.first + t * kTileColumns;
+      const RowWeight* entries = entries_.data() + group.first + t * kTileColumns;
       // After the last group comes the next piece, which is likely the one behind this.
       const std::byte* next = t + 1 < tiles            ? group.down->panel(begin)
                               : g + 1 < groups_.size() ? groups_[g + 1].down->panel(begin)
                                                        : groups_[0].down->panel(end);
       project_panels(kernels_, *group.down, begin, end, next, tile,
                      [&](const float* acc, int64_t p) {
-                       const int64_t width = std::min(kPanelRows, out_.cols - p * kPanelRows);
-                       for (int32_t c = 0; c < tile.columns; ++c) {
-                         float* target = out_.row(entries[c].row) + p * kPanelRows;
-                         const float* source = acc + c * kPanelRows;
-                         for (int64_t r = 0; r < width; ++r)
-                           target[r] += entries[c].weight * source[r];
-                       }
+                       kernels_.add_weighted(acc, entries, tile.columns,
+                                             std::min(kPanelRows, out_.cols - p * kPanelRows),
+                                             out_.data + p * kPanelRows, out_.stride);
                      });
     }
   }
@@ -320,8 +310,8 @@ void Experts::run() {
   for_panels(context_.pool, run, [&](int64_t begin, int64_t end, int) { down_panels(begin, end); });
 }
 
-std::vector<Entry> all_rows(int64_t rows) {
-  std::vector<Entry> entries;
+std::vector<RowWeight> all_rows(int64_t rows) {
+  std::vector<RowWeight> entries;
   for (int64_t r = 0; r < rows; ++r) entries.push_back({static_cast<int32_t>(r), 1.0f});
   return entries;
 }
@@ -337,12 +327,16 @@ void route(CpuContext& context, const MoeArgs& args, const Experts& work, int64_
   const bool alone = args.x.rows * experts * args.x.cols <= kFloatMaddsAlone;
   context.pool.parallel_for(pieces, alone ? pieces : 1, [&](size_t begin, size_t end, int) {
     for (auto i = static_cast<int64_t>(begin); i < static_cast<int64_t>(end); ++i) {
-      const int64_t first_row = i / expert_pieces * kRows;
+      const int64_t end_row = std::min((i / expert_pieces + 1) * kRows, args.x.rows);
       const int64_t first = i % expert_pieces * kExperts;
-      for (int64_t r = first_row; r < std::min(first_row + kRows, args.x.rows); ++r) {
+      for (int64_t r = i / expert_pieces * kRows; r < end_row; r += kDotRows) {
+        const int count = static_cast<int>(std::min<int64_t>(kDotRows, end_row - r));
+        const float* rows[kDotRows];
+        for (int j = 0; j < count; ++j) rows[j] = work.h(r + j);
         for (int64_t e = first; e < std::min(first + kExperts, experts); ++e) {
-          logits[r * experts + e] =
-              context.kernels.dot(args.router + e * args.x.cols, work.h(r), args.x.cols);
+          float dots[kDotRows];
+          context.kernels.dot_rows(args.router + e * args.x.cols, rows, count, args.x.cols, dots);
+          for (int j = 0; j < count; ++j) logits[(r + j) * experts + e] = dots[j];
         }
       }
     }
@@ -393,7 +387,7 @@ void moe(CpuContext& context, const MoeArgs& args) {
   auto* choices = context.shared.take<ref::Choice>(args.x.rows * used);
   choose(context, args, experts, logits, choices);
 
-  std::vector<std::vector<Entry>> members(static_cast<size_t>(experts));
+  std::vector<std::vector<RowWeight>> members(static_cast<size_t>(experts));
   for (int64_t r = 0; r < args.x.rows; ++r) {
     for (int64_t i = 0; i < used; ++i) {
       const ref::Choice& choice = choices[r * used + i];

@@ -118,6 +118,12 @@ HADAL_INLINE int32_t sum_of_lanes(I32x16 x) {
   four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1));
   return _mm_cvtsi128_si32(four);
 }
+HADAL_INLINE float sum_of_lanes(F32x16 x) {
+  const __m256 eight = _mm256_add_ps(x.lo, x.hi);
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
 HADAL_INLINE __m128i saturate_i8(I32x16 x) {
   // packs works within 128-bit halves: 0 1 2 3 | 8.. of lo and hi land as lo0 hi0 lo1 hi1.
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.lo, x.hi), 0xD8);

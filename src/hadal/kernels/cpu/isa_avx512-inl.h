@@ -64,6 +64,13 @@ HADAL_INLINE I32x16 shift_right(I32x16 x) {  // zeros enter
 }
 HADAL_INLINE int32_t largest_lane(I32x16 x) { return _mm512_reduce_max_epi32(x.v); }
 HADAL_INLINE int32_t sum_of_lanes(I32x16 x) { return _mm512_reduce_add_epi32(x.v); }
+// Lanes added as a tree of halves: i and i + 8, then i and i + 4, and so on.
+HADAL_INLINE float sum_of_lanes(F32x16 x) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
+  __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
 // The lanes of a, then those of b, as 32 int8, saturated.
 HADAL_INLINE void store_i8(int8_t* p, I32x16 a, I32x16 b) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v));

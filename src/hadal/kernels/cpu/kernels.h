@@ -47,6 +47,14 @@ using IntPairKernel = void (*)(const PanelPair& pair, int64_t cols, const ActBlo
 using FloatKernel = void (*)(const std::byte* panel, const float* scales, int64_t padded_cols,
                              const float* const* rows, int32_t columns, float* acc);
 
+inline constexpr int kDotRows = 4;
+
+// One row of a batch, and how much of an expert's output it takes.
+struct RowWeight {
+  int32_t row;
+  float weight;
+};
+
 struct KernelTable {
   Isa isa;
   std::string_view name;
@@ -65,8 +73,16 @@ struct KernelTable {
   void (*rms_norm_row)(const float* x, const float* weight, float eps, int64_t cols, float* out);
   // out_i = gate_i / (1 + exp(-gate_i)) * up_i; out may be gate.
   void (*silu_multiply)(const float* gate, const float* up, int64_t count, float* out);
-  // 64 interleaved partial sums, then a tree.
-  float (*dot)(const float* a, const float* b, int64_t count);
+  // out[i] = a . rows[i] for i in [0, count), count at most kDotRows, of `cols` numbers each: 64
+  // interleaved partial sums, then a tree, whatever the count.
+  void (*dot_rows)(const float* a, const float* const* rows, int count, int64_t cols, float* out);
+  // Where a panel's accumulators go, acc [columns][16], of which the first `width` are rows of the
+  // matrix. target[c stride + r] = (add ? itself : 0) + (acc[c][r] + bias[r]); bias may be null.
+  void (*store_panel)(const float* acc, int32_t columns, int64_t width, const float* bias, bool add,
+                      float* target, int64_t stride);
+  // target[entries[c].row stride + r] += entries[c].weight acc[c][r].
+  void (*add_weighted)(const float* acc, const RowWeight* entries, int32_t columns, int64_t width,
+                       float* target, int64_t stride);
 };
 
 const KernelTable& avx2_kernels();

@@ -24,8 +24,8 @@ void project(const KernelTable& kernels, const Projection& projection, const Bat
     const Tile tile = batch.tile(t);
     const std::byte* next = t + 1 < batch.tiles() ? matrix.panel(begin) : nullptr;
     project_panels(kernels, matrix, begin, end, next, tile, [&](const float* acc, int64_t panel) {
-      store_panel(acc, tile.columns, panel, projection.bias, projection.add, t * kTileColumns,
-                  projection.out);
+      store_panel(kernels, acc, tile.columns, panel, projection.bias, projection.add,
+                  t * kTileColumns, projection.out);
     });
   }
 }

@@ -110,7 +110,8 @@ void multiply(CpuContext& context, int thread, const PackedMatrix& matrix, int64
     const Tile tile = batch.tile(t);
     project_panels(context.kernels, panels, 0, panels.panels(), nullptr, tile,
                    [&](const float* acc, int64_t panel) {
-                     store_panel(acc, tile.columns, panel, nullptr, add, t * kTileColumns, out);
+                     store_panel(context.kernels, acc, tile.columns, panel, nullptr, add,
+                                 t * kTileColumns, out);
                    });
   }
 }

@@ -199,7 +199,10 @@ HADAL_INLINE void prefetch(const uint8_t* p) {
 }
 
 HADAL_INLINE void clear(float* acc, int32_t columns) {
-  for (int32_t c = 0; c < columns; ++c) f32_store(acc + 16 * c, f32_zero());
+  for (int32_t c = 0; c < columns; ++c) {
+    f32_store(acc + 16 * c, f32_zero());
+    asm volatile("" ::: "memory");  // or g++ calls memset, whose `rep stos` is slow at 4 KB
+  }
 }
 
 // Sizes of a form.

@@ -1,15 +1,5 @@
 // Row-wise float functions. Included once per instruction set; the sets give the same bits.
 
-// Lanes 0..15 added as a tree of halves.
-HADAL_INLINE float sum_lanes(F32x16 x) {
-  alignas(64) float lanes[16];
-  f32_store(lanes, x);
-  for (int half = 8; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
-}
-
 // The last count % 16 numbers at p, then zeros.
 HADAL_INLINE F32x16 load_tail(const float* p, int64_t count) {
   alignas(64) float lanes[16] = {};
@@ -17,26 +7,52 @@ HADAL_INLINE F32x16 load_tail(const float* p, int64_t count) {
   return f32_load(lanes);
 }
 
-inline float dot_floats(const float* a, const float* b, int64_t count) {
-  F32x16 sums[4] = {f32_zero(), f32_zero(), f32_zero(), f32_zero()};
+// out[i] = a . rows[i]. Each line of `a` is loaded once for all rows.
+template <int kRows>
+HADAL_INLINE void dot_some(const float* a, const float* const* rows, int64_t cols, float* out) {
+  F32x16 sums[kRows][4];
+#pragma GCC unroll 4
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) sums[row][j] = f32_zero();
+  }
   int64_t i = 0;
-  for (; i + 64 <= count; i += 64) {
+  for (; i + 64 <= cols; i += 64) {
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
-      sums[j] = fma(f32_load(a + i + 16 * j), f32_load(b + i + 16 * j), sums[j]);
+      const F32x16 x = f32_load(a + i + 16 * j);
+#pragma GCC unroll 4
+      for (int row = 0; row < kRows; ++row) {
+        sums[row][j] = fma(x, f32_load(rows[row] + i + 16 * j), sums[row][j]);
+      }
     }
   }
-  for (int j = 0; i < count; i += 16, ++j) {
-    const int64_t left = count - i;
-    sums[j] = left >= 16 ? fma(f32_load(a + i), f32_load(b + i), sums[j])
-                         : fma(load_tail(a + i, left), load_tail(b + i, left), sums[j]);
+  for (int j = 0; i < cols; i += 16, ++j) {
+    const int64_t left = cols - i;
+    for (int row = 0; row < kRows; ++row) {
+      const float* b = rows[row] + i;
+      sums[row][j] = left >= 16 ? fma(f32_load(a + i), f32_load(b), sums[row][j])
+                                : fma(load_tail(a + i, left), load_tail(b, left), sums[row][j]);
+    }
   }
-  return sum_lanes(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
+#pragma GCC unroll 4
+  for (int row = 0; row < kRows; ++row) {
+    const F32x16* s = sums[row];
+    out[row] = sum_of_lanes(add(add(s[0], s[1]), add(s[2], s[3])));
+  }
+}
+
+inline void dot_rows_floats(const float* a, const float* const* rows, int count, int64_t cols,
+                            float* out) {
+  if (count == kDotRows) return dot_some<kDotRows>(a, rows, cols, out);
+  for (int row = 0; row < count; ++row) dot_some<1>(a, rows + row, cols, out + row);
 }
 
 inline void rms_norm_floats(const float* x, const float* weight, float eps, int64_t cols,
                             float* out) {
-  const float mean = dot_floats(x, x, cols) / static_cast<float>(cols);
+  float squares;
+  dot_some<1>(x, &x, cols, &squares);
+  const float mean = squares / static_cast<float>(cols);
   const float factor = 1.0f / __builtin_sqrtf(mean + eps);
   const F32x16 factors = f32_set(factor);
   int64_t i = 0;
@@ -109,6 +125,40 @@ inline void silu_multiply_floats(const float* gate, const float* up, int64_t cou
   for (int64_t j = 0; i < count; ++i, ++j) out[i] = lanes[j];
 }
 
+HADAL_INLINE F32x16 plus_bias(F32x16 x, const float* bias) {
+  return bias != nullptr ? add(x, f32_load(bias)) : x;
+}
+
+inline void store_panel_floats(const float* acc, int32_t columns, int64_t width, const float* bias,
+                               bool add_to, float* target, int64_t stride) {
+  if (width == kPanelRows) {
+    for (int32_t c = 0; c < columns; ++c, acc += kPanelRows, target += stride) {
+      const F32x16 y = plus_bias(f32_load(acc), bias);
+      f32_store(target, add_to ? add(f32_load(target), y) : y);
+    }
+    return;
+  }
+  for (int32_t c = 0; c < columns; ++c, acc += kPanelRows, target += stride) {
+    for (int64_t r = 0; r < width; ++r) {
+      const float y = bias != nullptr ? acc[r] + bias[r] : acc[r];
+      target[r] = add_to ? target[r] + y : y;
+    }
+  }
+}
+
+inline void add_weighted_floats(const float* acc, const RowWeight* entries, int32_t columns,
+                                int64_t width, float* target, int64_t stride) {
+  for (int32_t c = 0; c < columns; ++c, acc += kPanelRows) {
+    float* row = target + entries[c].row * stride;
+    if (width == kPanelRows) {
+      const F32x16 part = multiply(f32_set(entries[c].weight), f32_load(acc));
+      f32_store(row, add(f32_load(row), part));
+      continue;
+    }
+    for (int64_t r = 0; r < width; ++r) row[r] += entries[c].weight * acc[r];
+  }
+}
+
 inline void leave_row(const float*, int64_t, uint16_t*) {}
 
 HADAL_INLINE void register_rows(KernelTable& table) {
@@ -117,5 +167,7 @@ HADAL_INLINE void register_rows(KernelTable& table) {
   table.quantize_row = quantize_floats;
   table.rms_norm_row = rms_norm_floats;
   table.silu_multiply = silu_multiply_floats;
-  table.dot = dot_floats;
+  table.dot_rows = dot_rows_floats;
+  table.store_panel = store_panel_floats;
+  table.add_weighted = add_weighted_floats;
 }

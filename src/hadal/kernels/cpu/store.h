@@ -10,18 +10,12 @@
 namespace hadal::kernels::cpu {
 
 // out[first_row + c][16 panel + r] = (add ? itself : 0) + (acc[c][r] + bias[16 panel + r]).
-inline void store_panel(const float* acc, int32_t columns, int64_t panel, const float* bias,
-                        bool add, int64_t first_row, View out) {
+inline void store_panel(const KernelTable& kernels, const float* acc, int32_t columns,
+                        int64_t panel, const float* bias, bool add, int64_t first_row, View out) {
   const int64_t begin = panel * kPanelRows;
-  const int64_t width = std::min(kPanelRows, out.cols - begin);
-  for (int32_t c = 0; c < columns; ++c) {
-    float* target = out.row(first_row + c) + begin;
-    const float* source = acc + c * kPanelRows;
-    for (int64_t r = 0; r < width; ++r) {
-      const float y = bias != nullptr ? source[r] + bias[begin + r] : source[r];
-      target[r] = add ? target[r] + y : y;
-    }
-  }
+  kernels.store_panel(acc, columns, std::min(kPanelRows, out.cols - begin),
+                      bias != nullptr ? bias + begin : nullptr, add, out.row(first_row) + begin,
+                      out.stride);
 }
 
 }  // namespace hadal::kernels::cpu
