@@ -9,5 +9,6 @@ int cmd_ask(int argc, char** argv);
 int cmd_chat(int argc, char** argv);
 int cmd_inspect(int argc, char** argv);
 int cmd_bench(int argc, char** argv);
+int cmd_eval(int argc, char** argv);
 
 }  // namespace hadal::apps

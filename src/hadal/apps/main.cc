@@ -25,6 +25,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"chat", "a conversation in the terminal", cmd_chat},
     {"inspect", "what is in a model file, and what it needs to run", cmd_inspect},
     {"bench", "tokens per second, and this machine's own ceilings", cmd_bench},
+    {"eval", "how well something does, on data whose right answers are known", cmd_eval},
 });
 
 void print_help(std::FILE* target) {
