@@ -21,7 +21,7 @@ class Server:
         if "--threads" not in args and "--config" not in args:
             args = ("--threads", "1", *args)
         self.process = subprocess.Popen(
-            [binary, "serve", "--port", "0", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [binary, "serve", *(() if "--port" in args else ("--port", "0")), *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, **(env or {})}, text=True)
         self.output, self.errors = [], []
         line = self.process.stdout.readline()

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <random>
 #include <thread>
 
 #include "hadal/api/error.h"
@@ -176,8 +177,19 @@ int usage_error(std::string_view what) {
   return kUsageError;
 }
 
+net::ServerOptions server_options(const ServeFlags& flags) {
+  net::ServerOptions options;
+  options.host = flags.host;
+  options.port = static_cast<uint16_t>(flags.port);
+  options.connections_max = flags.connections;
+  options.error_body = [](int status, std::string_view message) {
+    return api::error_json({api::code_for_status(status), std::string(message)});
+  };
+  return options;
+}
+
 int check_config(const std::string& path, const gateway::Config& config) {
-  if (auto access = make_access(config); !access) return usage_error(access.error().what);
+  if (auto good = check_secrets(config); !good) return usage_error(good.error().what);
   fmt::print("{}: good, {} backends, {} aliases\n", path, config.backends.size(),
              config.aliases.size());
   return 0;
@@ -210,21 +222,24 @@ int cmd_serve(int argc, char** argv) {
   const SystemClock clock;
   auto registry = std::make_shared<obs::Registry>();
   Service service({std::move(*keys), std::string(version())}, registry, clock);
-  std::optional<LiveConfig> live;
   if (config) {
-    live.emplace(flags.config, *config, service, stderr_log(LogLevel::kInfo));
-    if (auto applied = live->apply(*config); !applied) return usage_error(applied.error().what);
+    if (auto good = check_secrets(*config); !good) return usage_error(good.error().what);
   }
-  net::ServerOptions options;
-  options.host = flags.host;
-  options.port = static_cast<uint16_t>(flags.port);
-  options.connections_max = flags.connections;
-  options.error_body = [](int status, std::string_view message) {
-    return api::error_json({api::code_for_status(status), std::string(message)});
+  // Set once the server, on whose threads it lives, is there.
+  std::atomic<gateway::Gateway*> front{nullptr};
+  net::ServerOptions options = server_options(flags);
+  options.is_quick = [&](const net::HttpRequest& request) {
+    const gateway::Gateway* gateway = front;
+    return gateway != nullptr && gateway->is_surely_passed_on(request);
   };
   auto server = net::HttpServer::start(
       std::move(options),
       [&](net::HttpRequest request, net::ResponseWriter writer) {
+        gateway::Gateway* gateway = front;
+        if (gateway != nullptr && gateway->is_passed_on(request) && service.accepts(request) &&
+            gateway->handle(request, writer)) {
+          return;
+        }
         service.handle(std::move(request), std::move(writer));
       },
       stderr_log(LogLevel::kInfo));
@@ -232,9 +247,21 @@ int cmd_serve(int argc, char** argv) {
     fmt::print(stderr, "hadal serve: {}\n", server.error().what);
     return 1;
   }
+  std::shared_ptr<gateway::Gateway> gateway;  // shared with the requests under way
+  std::optional<LiveConfig> live;
+  if (config) {
+    gateway = gateway::Gateway::make((*server)->io(), clock, registry, stderr_log(LogLevel::kInfo),
+                                     std::random_device()());
+    live.emplace(flags.config, *config, service, *gateway, stderr_log(LogLevel::kInfo));
+    if (auto applied = live->apply(*config); !applied) return usage_error(applied.error().what);
+    front = gateway.get();
+  }
   fmt::print("listening on port {}\n", (*server)->port());
   std::fflush(stdout);
-  return ServeLoop(flags, signals, service, **server, live ? &*live : nullptr).run(registry, clock);
+  const int status =
+      ServeLoop(flags, signals, service, **server, live ? &*live : nullptr).run(registry, clock);
+  if (gateway) gateway->stop();
+  return status;
 }
 
 }  // namespace hadal::apps

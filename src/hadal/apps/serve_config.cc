@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <utility>
 
 #include "hadal/base/file.h"
@@ -65,6 +66,28 @@ RuntimeOptions runtime_options(const gateway::BackendConfig& local) {
   return options;
 }
 
+Result<std::string> upstream_key(const gateway::BackendConfig& backend) {
+  if (!backend.key_env.empty()) {
+    const char* value = std::getenv(backend.key_env.c_str());
+    if (value != nullptr && *value != '\0') return std::string(value);
+    return fail(Code::kNotFound, fmt::format("backend '{}': the environment has no variable {}",
+                                             backend.name, backend.key_env));
+  }
+  if (backend.key_file.empty()) return std::string();
+  HADAL_TRY(const std::vector<std::string> keys, read_key_file(backend.key_file));
+  return keys.front();
+}
+
+Status check_secrets(const gateway::Config& config) {
+  auto access = make_access(config);
+  if (!access) return fail(std::move(access.error()));
+  for (const gateway::BackendConfig& backend : config.backends) {
+    auto key = upstream_key(backend);
+    if (!key) return fail(std::move(key.error()));
+  }
+  return {};
+}
+
 Result<std::shared_ptr<const Access>> make_access(const gateway::Config& config) {
   auto access = std::make_shared<Access>();
   if (!config.server.keys_file.empty()) {
@@ -97,6 +120,7 @@ std::vector<std::string> waits_for_restart(const gateway::Config& running,
 
 Status LiveConfig::apply(const gateway::Config& config) {
   HADAL_TRY(auto access, make_access(config));
+  HADAL_TRY_VOID(gateway_.configure(config, access->directory, upstream_key));
   service_.configure(std::move(access));
   return {};
 }

@@ -10,6 +10,7 @@
 #include "hadal/base/log.h"
 #include "hadal/base/result.h"
 #include "hadal/gateway/config.h"
+#include "hadal/gateway/gateway.h"
 
 namespace hadal::apps {
 
@@ -21,6 +22,10 @@ Result<std::vector<std::string>> read_key_file(const std::string& path);
 // The file, checked against what this program has. The error has a line for each mistake.
 Result<gateway::Config> load_serve_config(const std::string& path);
 RuntimeOptions runtime_options(const gateway::BackendConfig& local);
+// Whatever else a configuration names is there: files of keys, variables of keys.
+Status check_secrets(const gateway::Config& config);
+// The key that a backend wants, from its variable or file; empty: none.
+Result<std::string> upstream_key(const gateway::BackendConfig& backend);
 // Reads the keys' file.
 Result<std::shared_ptr<const Access>> make_access(const gateway::Config& config);
 
@@ -31,14 +36,16 @@ std::vector<std::string> waits_for_restart(const gateway::Config& running,
 // A running service's configuration. One thread.
 class LiveConfig {
  public:
-  // `service` must outlive this.
-  LiveConfig(std::string path, gateway::Config config, Service& service, LogSink log)
+  // `service` and `gateway` must outlive this.
+  LiveConfig(std::string path, gateway::Config config, Service& service, gateway::Gateway& gateway,
+             LogSink log)
       : path_(std::move(path)),
         config_(std::move(config)),
         service_(service),
+        gateway_(gateway),
         log_(std::move(log)) {}
 
-  // Puts `config` into the service.
+  // Puts `config` into service and gateway; on an error, into neither.
   Status apply(const gateway::Config& config);
   // Reads the file again and applies it. A mistake is logged and changes nothing.
   void reload();
@@ -48,6 +55,7 @@ class LiveConfig {
   const std::string path_;
   gateway::Config config_;  // of the last start as far as that cannot change, else of the last load
   Service& service_;
+  gateway::Gateway& gateway_;
   const LogSink log_;
 };
 

@@ -47,6 +47,8 @@ class Service {
 
   void handle(net::HttpRequest request, net::ResponseWriter writer);
   bool authorized(const net::HttpRequest& request) const;
+  // Whether a request that starts work would be let through to a model.
+  bool accepts(const net::HttpRequest& request) const { return !draining_ && authorized(request); }
 
   // From the next request on; those under way go on as they began.
   void configure(std::shared_ptr<const Access> access);

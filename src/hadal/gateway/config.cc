@@ -49,8 +49,9 @@ class Checker {
     }
     const bool local = given("model");
     constexpr std::string_view kLocalOnly[] = {"engine", "names"};
-    constexpr std::string_view kRemoteOnly[] = {"models",   "key_env", "key_file", "ca_file",
-                                                "timeouts", "weight",  "backup",   "max_in_flight"};
+    constexpr std::string_view kRemoteOnly[] = {"models",  "key_env",  "key_file",
+                                                "ca_file", "timeouts", "health",
+                                                "weight",  "backup",   "max_in_flight"};
     const auto refuse = [&](std::string_view field) {
       if (!given(field)) return;
       reader_.fault(backend_path(index, field),
@@ -88,6 +89,9 @@ class Checker {
   void check_remote(size_t index, const BackendConfig& backend) {
     if (const auto url = net::parse_url(backend.url); !url) {
       reader_.fault(backend_path(index, "url"), url.error().what);
+    }
+    if (!backend.health.path.empty() && backend.health.path.front() != '/') {
+      reader_.fault(backend_path(index, "health.path"), "expected a path that begins with '/'");
     }
     if (!backend.key_env.empty() && !backend.key_file.empty()) {
       reader_.fault(backend_path(index, "key_env"), "one of 'key_env' and 'key_file', not both");

@@ -51,6 +51,13 @@ struct TimeoutConfig {
   bool operator==(const TimeoutConfig&) const = default;
 };
 
+struct HealthConfig {
+  std::string path;
+  Millis every{5'000};
+  Millis timeout{2'000};
+  bool operator==(const HealthConfig&) const = default;
+};
+
 struct BackendConfig {
   std::string name;
   std::string model;  // run here
@@ -61,6 +68,7 @@ struct BackendConfig {
   std::string key_file;
   std::string ca_file;
   TimeoutConfig timeouts;
+  HealthConfig health;
   int32_t weight = 1;
   bool backup = false;
   int32_t max_in_flight = 256;
@@ -68,6 +76,23 @@ struct BackendConfig {
 
   bool is_local() const { return url.empty(); }
   bool operator==(const BackendConfig&) const = default;
+};
+
+struct BalancingConfig {
+  std::string strategy = "least_tokens";
+  double load_bound = 1.25;
+  int32_t retries = 2;
+  double retry_share = 0.2;
+  Millis hedge_after{0};
+  int32_t queue = 1'024;
+  Millis queue_wait{10'000};
+  int32_t breaker_failures = 5;
+  Millis breaker_open{5'000};
+  double eject_share = 0.5;
+  Millis eject_for{30'000};
+  int32_t health_fall = 3;
+  int32_t health_rise = 2;
+  bool operator==(const BalancingConfig&) const = default;
 };
 
 struct AliasConfig {
@@ -83,6 +108,7 @@ struct Config {
   ServerConfig server;
   std::vector<BackendConfig> backends;
   std::vector<AliasConfig> aliases;
+  BalancingConfig balancing;
   bool operator==(const Config&) const = default;
 
   const BackendConfig* local() const;  // the backend with `model`; null: there is none

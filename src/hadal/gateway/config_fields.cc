@@ -72,6 +72,61 @@ Section<TimeoutConfig> timeout_section() {
   return section;
 }
 
+Section<HealthConfig> health_section() {
+  Section<HealthConfig> section("health",
+                                "Whether an upstream lives, asked before a request finds "
+                                "out. How many checks in a row count is in `balancing`.");
+  section
+      .text("path", &HealthConfig::path,
+            "what to GET, from the server's root: `/health` of another hadal. A status below 400 "
+            "is good",
+            {"no checks"})
+      .duration("every", &HealthConfig::every, Millis(100), hours(1), "between two checks")
+      .duration("timeout", &HealthConfig::timeout, Millis(10), minutes(10),
+                "for the head of the answer");
+  return section;
+}
+
+Section<BalancingConfig> balancing_section() {
+  Section<BalancingConfig> section("balancing",
+                                   "How requests are spread over the `url` backends "
+                                   "that serve a model, and what happens when one "
+                                   "fails. See gateway.md.");
+  section
+      .choice("strategy", &BalancingConfig::strategy,
+              {"round_robin", "least_tokens", "two_choices", "prefix"},
+              "who gets a request; `prefix`: a conversation returns to whoever holds its cache")
+      .number("load_bound", &BalancingConfig::load_bound, {1, 100},
+              "with `prefix`: times its share of all requests that a backend may have before "
+              "conversations go elsewhere")
+      .integer("retries", &BalancingConfig::retries, {0, 10},
+               "further attempts of a request, only before the first byte of an answer")
+      .number("retry_share", &BalancingConfig::retry_share, {0, 1},
+              "retries and hedges together, per request, in the long run")
+      .duration(
+          "hedge_after", &BalancingConfig::hedge_after, Millis(0), hours(1),
+          "without a first byte for so long, a second backend is asked, too, and the first to "
+          "answer wins; 0s: never")
+      .integer("queue", &BalancingConfig::queue, {0, 1'000'000},
+               "requests that wait while all backends have `max_in_flight`; more are answered 429")
+      .duration("queue_wait", &BalancingConfig::queue_wait, Millis(0), hours(1),
+                "how long one waits before it is answered 429")
+      .integer("breaker_failures", &BalancingConfig::breaker_failures, {0, 1'000},
+               "failures in a row until a backend gets no more requests; 0: never")
+      .duration("breaker_open", &BalancingConfig::breaker_open, Millis(1), hours(1),
+                "until one request tries it again; doubled each time that fails, up to 16 times")
+      .number("eject_share", &BalancingConfig::eject_share, {0, 1},
+              "failures among a backend's requests of ten seconds, 10 at least, above which it "
+              "gets no more; 1: never")
+      .duration("eject_for", &BalancingConfig::eject_for, Millis(1), hours(24),
+                "... for how long, times how often in a row")
+      .integer("health_fall", &BalancingConfig::health_fall, {1, 100},
+               "failed checks in a row until a backend is down")
+      .integer("health_rise", &BalancingConfig::health_rise, {1, 100},
+               "good checks in a row until it is up again");
+  return section;
+}
+
 Section<BackendConfig> backend_section() {
   Section<BackendConfig> section(
       "backends",
@@ -101,6 +156,7 @@ Section<BackendConfig> backend_section() {
             "certificates (PEM) that an `https` upstream is verified against", {"the system's"})
       .inside("timeouts", &BackendConfig::timeouts, timeout_section(),
               "with `url`: how long it may take")
+      .inside("health", &BackendConfig::health, health_section(), "with `url`: active checks")
       .integer("weight", &BackendConfig::weight, {0, 1'000},
                "share of a model's requests, beside the other backends that serve it; 0: none")
       .boolean("backup", &BackendConfig::backup, "asked only when the others cannot be")
@@ -130,7 +186,9 @@ Section<Config> whole() {
       .list("backends", &Config::backends, backend_section(), "who answers")
       .required()
       .map("aliases", &Config::aliases, &AliasConfig::name, "model", alias_section(),
-           "more names for models");
+           "more names for models")
+      .inside("balancing", &Config::balancing, balancing_section(),
+              "how requests are spread over backends");
   return section;
 }
 

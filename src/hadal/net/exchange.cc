@@ -10,8 +10,16 @@ Exchange::Exchange(size_t buffer_max, std::function<void()> wake)
     : buffer_max_(buffer_max), wake_(std::move(wake)) {}
 
 Exchange::Taken Exchange::take() {
+  std::function<void()> callback;
+  Taken taken = take_all(&callback);
+  if (callback) callback();
+  return taken;
+}
+
+Exchange::Taken Exchange::take_all(std::function<void()>* on_room) {
   std::lock_guard lock(mutex_);
   woken_ = false;
+  *on_room = std::exchange(on_room_, nullptr);
   Taken taken;
   taken.head = std::exchange(head_, std::nullopt);
   taken.bytes = std::exchange(pending_, {});
@@ -42,7 +50,7 @@ bool Exchange::abandoned() const {
 }
 
 void Exchange::client_gone() {
-  std::function<void()> callback;
+  std::function<void()> callback, unused;
   {
     std::lock_guard lock(mutex_);
     if (gone_) return;
@@ -50,6 +58,7 @@ void Exchange::client_gone() {
     pending_.clear();
     if (!finished_) callback = std::move(on_close_);
     on_close_ = nullptr;
+    unused = std::exchange(on_room_, nullptr);
   }
   if (callback) callback();
 }
@@ -94,6 +103,31 @@ void Exchange::start_stream(int status, std::vector<Header> headers, Heartbeat h
   head_ = Head{status, std::move(headers), true, 0};
   heartbeat_ = std::move(heartbeat);
   wake_locked();
+}
+
+void Exchange::start_sized(int status, std::vector<Header> headers, size_t length) {
+  std::lock_guard lock(mutex_);
+  HADAL_CHECK(!started_, "two answers to one request");
+  started_ = true;
+  if (gone_) return;
+  head_ = Head{status, std::move(headers), false, length};
+  wake_locked();
+}
+
+size_t Exchange::waiting() const {
+  std::lock_guard lock(mutex_);
+  return pending_.size();
+}
+
+void Exchange::on_room(std::function<void()> callback) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!pending_.empty()) {
+      on_room_ = std::move(callback);
+      return;
+    }
+  }
+  callback();
 }
 
 void Exchange::promise(std::vector<Header> headers, Heartbeat heartbeat) {
@@ -171,6 +205,15 @@ void ResponseWriter::respond(int status, std::vector<Header> headers, std::strin
 void ResponseWriter::start_stream(int status, std::vector<Header> headers,
                                   Exchange::Heartbeat heartbeat) {
   exchange_->start_stream(status, std::move(headers), std::move(heartbeat));
+}
+
+void ResponseWriter::start_sized(int status, std::vector<Header> headers, size_t length) {
+  exchange_->start_sized(status, std::move(headers), length);
+}
+
+size_t ResponseWriter::waiting() const { return exchange_->waiting(); }
+void ResponseWriter::on_room(std::function<void()> callback) {
+  exchange_->on_room(std::move(callback));
 }
 
 void ResponseWriter::promise(std::vector<Header> headers, Exchange::Heartbeat heartbeat) {

@@ -56,19 +56,24 @@ class Exchange {
   // The writer's side; see ResponseWriter.
   void respond(int status, std::vector<Header> headers, std::string body);
   void start_stream(int status, std::vector<Header> headers, Heartbeat heartbeat);
+  void start_sized(int status, std::vector<Header> headers, size_t length);
   void promise(std::vector<Header> headers, Heartbeat heartbeat);
   bool write(std::string_view bytes);
   void finish();
   void abandon();
   void on_close(std::function<void()> callback);
+  size_t waiting() const;
+  void on_room(std::function<void()> callback);
 
  private:
+  Taken take_all(std::function<void()>* on_room);
   void wake_locked();
 
   mutable std::mutex mutex_;
   const size_t buffer_max_;
   std::function<void()> wake_;
   std::function<void()> on_close_;
+  std::function<void()> on_room_;
   std::optional<Head> head_;  // not yet taken
   Heartbeat heartbeat_;
   std::optional<std::vector<Header>> promised_;  // of an answer that comes whole, but late
@@ -81,9 +86,8 @@ class Exchange {
   bool woken_ = false;  // a wake is on its way
 };
 
-// Exactly one of: respond(), with or without a promise() before it, or start_stream() then write()s
-// then finish(). A writer that goes out
-// of scope before that answers 500, or breaks the stream off so that the client sees it is not
+// Exactly one of: respond(), with or without a promise() before it, or start_stream() or
+// start_sized() then write()s then finish(). A writer that goes out of scope before that answers 500, or breaks the stream off so that the client sees it is not
 // whole.
 class ResponseWriter {
  public:
@@ -95,6 +99,8 @@ class ResponseWriter {
   void respond(int status, std::vector<Header> headers, std::string body);
   // Sends the head at once. While nothing else is written, `heartbeat` is sent every so often.
   void start_stream(int status, std::vector<Header> headers, Exchange::Heartbeat heartbeat = {});
+  // The same for an answer of `length` bytes: so many are to be written before finish().
+  void start_sized(int status, std::vector<Header> headers, size_t length);
   // An answer is to come by respond(), but may take long: if it has not come after
   // `heartbeat.every`, the head goes out with status 200 and the heartbeat's bytes follow every so
   // often, which must mean nothing in front of the body (blank lines before JSON). A respond()
@@ -107,6 +113,11 @@ class ResponseWriter {
   // `callback` runs once if the client goes before the answer is complete, on a connection's thread
   // (or at once, here, when it has gone already). It must not block.
   void on_close(std::function<void()> callback);
+  // Bytes written that the connection has not taken yet. A writer that can wait stops at some
+  // number and goes on when on_room's callback has run: once, on a connection's thread, when all
+  // have been taken (or at once, here, when they have been already). It must not block.
+  size_t waiting() const;
+  void on_room(std::function<void()> callback);
 
  private:
   std::shared_ptr<Exchange> exchange_;

@@ -28,15 +28,19 @@ std::string_view find_header(const std::vector<Header>& headers, std::string_vie
 }
 
 std::string_view status_text(int status) {
-  static constexpr std::array<std::pair<int, std::string_view>, 19> kTexts = {{
+  static constexpr std::array<std::pair<int, std::string_view>, 24> kTexts = {{
       {200, "OK"},
+      {201, "Created"},
+      {202, "Accepted"},
       {204, "No Content"},
       {400, "Bad Request"},
       {401, "Unauthorized"},
+      {402, "Payment Required"},
       {403, "Forbidden"},
       {404, "Not Found"},
       {405, "Method Not Allowed"},
       {408, "Request Timeout"},
+      {409, "Conflict"},
       {411, "Length Required"},
       {413, "Content Too Large"},
       {417, "Expectation Failed"},
@@ -45,6 +49,7 @@ std::string_view status_text(int status) {
       {431, "Request Header Fields Too Large"},
       {500, "Internal Server Error"},
       {501, "Not Implemented"},
+      {502, "Bad Gateway"},
       {503, "Service Unavailable"},
       {504, "Gateway Timeout"},
       {505, "HTTP Version Not Supported"},
@@ -53,6 +58,14 @@ std::string_view status_text(int status) {
     if (code == status) return text;
   }
   return "Unknown";
+}
+
+std::string http_date(std::time_t time) {
+  std::tm parts{};
+  gmtime_r(&time, &parts);
+  std::array<char, 32> text{};
+  const size_t size = std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  return {text.data(), size};
 }
 
 bool decode_path(std::string_view raw, std::string* path) {

@@ -1,6 +1,7 @@
 // What travels over HTTP, without the library that parses it.
 #pragma once
 
+#include <ctime>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,9 @@ struct HttpRequest {
 
 // "Not Found"; "Unknown" for a status that HTTP does not define.
 std::string_view status_text(int status);
+
+// As the header Date has it: "Sun, 06 Nov 1994 08:49:37 GMT".
+std::string http_date(std::time_t time);
 
 // Percent-decoding of a path. False for a broken escape, an escaped NUL or a control character.
 bool decode_path(std::string_view raw, std::string* path);

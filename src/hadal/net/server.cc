@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <boost/asio.hpp>
 #include <boost/beast/core.hpp>
@@ -35,15 +34,6 @@ constexpr size_t kPipelinedBytesMax = 64u << 10;  // read ahead while an answer 
 constexpr size_t kLingerBytesMax = 4u << 20;  // thrown away after a refusal, see Session::linger
 constexpr milliseconds kLingerTime{2'000};
 constexpr size_t kBodyStep = 64u << 10;
-
-std::string http_date() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  std::array<char, 32> text{};
-  const size_t size = std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
-  return {text.data(), size};
-}
 
 // What a request is refused with before any handler sees it.
 struct Refusal {
@@ -350,7 +340,7 @@ asio::awaitable<bool> Session::send_some(Exchange::Taken taken, bool* streamed) 
   if (taken.head) {
     *streamed = taken.head->streamed;
     if (server_.draining_ || (*streamed && !http11_)) keep_alive_ = false;
-    if (taken.head->status == 500 && taken.bytes.empty() && !*streamed) {
+    if (taken.head->status == 500 && taken.head->length == 0 && !*streamed) {
       taken.bytes = server_.options_.error_body(500, "internal error");
       taken.head->headers = {{"Content-Type", "application/json"}};
       taken.head->length = taken.bytes.size();
@@ -372,7 +362,7 @@ asio::awaitable<bool> Session::send_some(Exchange::Taken taken, bool* streamed) 
 
 std::string Session::head_text(const Exchange::Head& head) const {
   std::string text = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", head.status,
-                                 status_text(head.status), http_date());
+                                 status_text(head.status), http_date(std::time(nullptr)));
   for (const Header& header : head.headers) {
     text += header.name + ": " + header.value + "\r\n";
   }
@@ -531,15 +521,18 @@ void HttpServer::Impl::dispatch(HttpRequest request, std::shared_ptr<Exchange> e
     ResponseWriter writer;
     Reservation held;
   };
+  const bool quick = options_.is_quick && options_.is_quick(request);
   auto job = std::make_shared<Job>(
       Job{std::move(request), ResponseWriter(std::move(exchange)), std::move(held)});
-  asio::post(handlers_, [this, job] {
+  const auto handle = [this, job] {
     try {
       handler_(std::move(job->request), std::move(job->writer));
     } catch (const std::exception& e) {
       log_to(log_, LogLevel::kError, fmt::format("a request's handler threw: {}", e.what()));
     }
-  });
+  };
+  if (quick) return handle();
+  asio::post(handlers_, handle);
 }
 
 void HttpServer::Impl::leave(Session* session) {
@@ -586,6 +579,7 @@ uint16_t HttpServer::port() const {
   error_code ec;
   return impl_->acceptor_.local_endpoint(ec).port();
 }
+asio::io_context& HttpServer::io() { return impl_->io_; }
 int HttpServer::exchanges() const { return impl_->exchanges_; }
 void HttpServer::drain() { impl_->drain(); }
 void HttpServer::stop() { impl_->stop(); }

@@ -1,0 +1,336 @@
+#include "hadal/gateway/gateway.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "hadal/gateway/body_scan.h"
+#include "hadal/gateway/passing.h"
+#include "hadal/gateway/relay.h"
+
+namespace hadal::gateway {
+namespace {
+
+Nanos nanos(Millis value) { return std::chrono::duration_cast<Nanos>(value); }
+
+FleetRules fleet_rules(const BalancingConfig& config) {
+  FleetRules rules;
+  rules.strategy = strategy_from_name(config.strategy).value_or(Strategy::kLeastTokens);
+  rules.load_bound = config.load_bound;
+  rules.retries = config.retries;
+  rules.retry_share = config.retry_share;
+  rules.breaker.failures = config.breaker_failures;
+  rules.breaker.open_for = nanos(config.breaker_open);
+  rules.outlier.failure_share = config.eject_share;
+  rules.outlier.eject_for = nanos(config.eject_for);
+  rules.health.fall = config.health_fall;
+  rules.health.rise = config.health_rise;
+  return rules;
+}
+
+BackendRules backend_rules(const BackendConfig& config) {
+  BackendRules rules;
+  rules.name = config.name;
+  rules.weight = config.weight;
+  rules.backup = config.backup;
+  rules.max_in_flight = config.max_in_flight;
+  for (const auto& [name, upstream] : config.models) rules.models.push_back(name);
+  return rules;
+}
+
+const char* outcome_name(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kGood:
+      return "good";
+    case Outcome::kFailed:
+      return "failed";
+    case Outcome::kBusy:
+      return "busy";
+    case Outcome::kCancelled:
+      return "cancelled";
+  }
+  return "good";
+}
+
+// Only whether there is an answer, and its status, counts.
+class CheckSink final : public net::ClientSink {
+ public:
+  explicit CheckSink(std::function<void(bool good)> done) : done_(std::move(done)) {}
+  void on_head(net::ClientHead head) override { good_ = head.status < 400; }
+  bool on_bytes(std::string_view) override { return true; }
+  void on_end() override { done_(good_); }
+  void on_fault(net::ClientFault, std::string) override { done_(false); }
+
+ private:
+  std::function<void(bool good)> done_;
+  bool good_ = false;
+};
+
+}  // namespace
+
+const std::string& Upstream::model_name(const std::string& model) const {
+  for (const auto& [name, upstream] : config.models) {
+    if (name == model) return upstream;
+  }
+  return model;
+}
+
+Gateway::Gateway(boost::asio::io_context& io, const Clock& clock,
+                 std::shared_ptr<obs::Registry> registry, LogSink log, uint64_t seed)
+    : io_(io),
+      clock_(clock),
+      log_(std::move(log)),
+      metrics_(registry),
+      http_metrics_(registry),
+      fleet_(seed) {}
+
+std::shared_ptr<Gateway> Gateway::make(boost::asio::io_context& io, const Clock& clock,
+                                       std::shared_ptr<obs::Registry> registry, LogSink log,
+                                       uint64_t seed) {
+  return std::shared_ptr<Gateway>(
+      new Gateway(io, clock, std::move(registry), std::move(log), seed));
+}
+
+std::shared_ptr<Upstream> Gateway::make_upstream(const BackendConfig& config, std::string key,
+                                                 Status* status) const {
+  auto upstream = std::make_shared<Upstream>();
+  upstream->config = config;
+  upstream->key = std::move(key);
+  auto url = net::parse_url(config.url);
+  if (!url) {
+    *status = fail(url.error());
+    return nullptr;
+  }
+  net::ClientOptions options;
+  options.url = std::move(*url);
+  options.ca_file = config.ca_file;
+  options.connect_timeout = config.timeouts.connect;
+  options.first_byte_timeout = config.timeouts.first_byte;
+  options.idle_timeout = config.timeouts.idle;
+  options.idle_max = config.max_in_flight;
+  const auto take = [&](net::ClientOptions with, std::unique_ptr<net::HttpClient>* client) {
+    auto made = net::HttpClient::make(std::move(with), io_);
+    if (made) {
+      *client = std::move(*made);
+    } else {
+      *status = fail(made.error());
+    }
+  };
+  take(options, &upstream->client);
+  if (!config.health.path.empty()) {
+    options.url.path.clear();
+    options.connect_timeout = options.first_byte_timeout = options.idle_timeout =
+        config.health.timeout;
+    take(options, &upstream->checker);
+  }
+  return upstream;
+}
+
+Status Gateway::configure(const Config& config, std::shared_ptr<const Directory> directory,
+                          const KeyOf& key_of) {
+  std::vector<BackendRules> rules;
+  std::vector<std::shared_ptr<Upstream>> made;
+  for (const BackendConfig& backend : config.backends) {
+    if (backend.is_local()) continue;
+    HADAL_TRY(std::string key, key_of(backend));
+    Status status = {};
+    made.push_back(make_upstream(backend, std::move(key), &status));
+    if (!status) {
+      return fail(status.error().code,
+                  fmt::format("backend '{}': {}", backend.name, status.error().what));
+    }
+    rules.push_back(backend_rules(backend));
+  }
+  std::lock_guard lock(mutex_);
+  fleet_.configure(fleet_rules(config.balancing), rules);
+  balancing_ = config.balancing;
+  directory_ = std::move(directory);
+  has_remote_ = directory_->has_remote();
+  has_local_ = directory_->has_local();
+  ++generation_;
+  std::map<BackendId, std::shared_ptr<const Upstream>> now;
+  for (std::shared_ptr<Upstream>& upstream : made) {
+    const BackendId id = *fleet_.find(upstream->config.name);
+    // What did not change keeps its connections.
+    const auto before = upstreams_.find(id);
+    const bool same = before != upstreams_.end() && before->second->config == upstream->config &&
+                      before->second->key == upstream->key;
+    if (same) {
+      now[id] = before->second;
+    } else {
+      now[id] = std::move(upstream);
+    }
+    if (now[id]->checker) schedule_check(now[id]->config.name, generation_, Millis(0));
+  }
+  upstreams_ = std::move(now);
+  show_locked();
+  return {};
+}
+
+void Gateway::stop() {
+  std::lock_guard lock(mutex_);
+  ++generation_;
+}
+
+bool Gateway::is_passed_on(const net::HttpRequest& request) const {
+  return has_remote_ && request.method == "POST" && !upstream_path(request.path).empty();
+}
+
+bool Gateway::is_surely_passed_on(const net::HttpRequest& request) const {
+  constexpr size_t kQuickBytes = 256u << 10;  // a fraction of a millisecond to look through
+  return !has_local_ && request.body.size() <= kQuickBytes && is_passed_on(request);
+}
+
+bool Gateway::handle(net::HttpRequest& request, net::ResponseWriter& writer) {
+  if (!is_passed_on(request)) return false;
+  auto scan = scan_body(request.body);
+  if (!scan) {
+    if (has_local_) return false;  // the parser behind says what is wrong, and better
+    http_metrics_.answered(request.path, 400);
+    writer.respond(400, {{"Content-Type", "application/json"}},
+                   error_body(request.path, scan.error()));
+    return true;
+  }
+  ModelTarget target;
+  {
+    std::lock_guard lock(mutex_);
+    const ModelTarget* found = directory_->find(scan->model);
+    if (found == nullptr || found->local) return false;
+    target = *found;
+    fleet_.on_request();
+  }
+  std::make_shared<Relay>(shared_from_this(), std::move(request), std::move(*scan),
+                          std::move(target), std::move(writer))
+      ->start();
+  return true;
+}
+
+tl::expected<Place, NoBackend> Gateway::start(const Ask& ask) {
+  std::lock_guard lock(mutex_);
+  auto lease = fleet_.start(clock_.now(), ask);
+  if (!lease) {
+    show_locked();
+    return tl::unexpected(lease.error());
+  }
+  show_locked();
+  return Place{*lease, upstreams_.at(lease->backend)};
+}
+
+void Gateway::finish(const Lease& lease, Outcome outcome, const std::string& backend) {
+  metrics_.attempted(backend, outcome_name(outcome));
+  {
+    std::lock_guard lock(mutex_);
+    fleet_.finish(clock_.now(), lease, outcome);
+    show_locked();
+    if (line_.empty()) return;
+  }
+  call_next(lease.backend);
+}
+
+void Gateway::call_next(BackendId freed) {
+  std::shared_ptr<Relay> next;
+  {
+    std::lock_guard lock(mutex_);
+    const auto upstream = upstreams_.find(freed);
+    if (upstream == upstreams_.end()) return;
+    const TextPairs& models = upstream->second->config.models;
+    const auto first = std::find_if(line_.begin(), line_.end(), [&](const auto& relay) {
+      return std::any_of(models.begin(), models.end(),
+                         [&](const auto& model) { return model.first == relay->model(); });
+    });
+    if (first == line_.end()) return;
+    next = std::move(*first);
+    line_.erase(first);
+    metrics_.waiting(line_.size());
+  }
+  // Later: this thread may hold another relay's lock.
+  net::call_after(io_, Millis(0), [next, freed] { next->place_may_be_free(freed); });
+}
+
+bool Gateway::take_retry(int32_t attempts) {
+  std::lock_guard lock(mutex_);
+  return fleet_.take_retry(attempts);
+}
+
+bool Gateway::take_hedge() {
+  std::lock_guard lock(mutex_);
+  return fleet_.take_hedge();
+}
+
+bool Gateway::wait_in_line(const std::shared_ptr<Relay>& relay, bool in_front) {
+  std::lock_guard lock(mutex_);
+  if (in_front) {  // had its turn, and somebody was faster
+    line_.push_front(relay);
+  } else {
+    if (static_cast<int>(line_.size()) >= balancing_.queue) return false;
+    line_.push_back(relay);
+  }
+  metrics_.waiting(line_.size());
+  return true;
+}
+
+void Gateway::leave_line(const Relay* relay) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(line_, [&](const auto& waiting) { return waiting.get() == relay; });
+  metrics_.waiting(line_.size());
+}
+
+BalancingConfig Gateway::balancing() const {
+  std::lock_guard lock(mutex_);
+  return balancing_;
+}
+
+Nanos Gateway::back_after(std::string_view model) {
+  std::lock_guard lock(mutex_);
+  return fleet_.back_after(clock_.now(), model);
+}
+
+void Gateway::schedule_check(const std::string& backend, uint64_t generation, Millis after) {
+  net::call_after(io_, after, [self = shared_from_this(), backend, generation] {
+    self->check(backend, generation);
+  });
+}
+
+void Gateway::check(const std::string& backend, uint64_t generation) {
+  std::shared_ptr<const Upstream> upstream;
+  {
+    std::lock_guard lock(mutex_);
+    const BackendId* id = fleet_.find(backend);
+    if (generation != generation_ || id == nullptr || !upstreams_.count(*id)) return;
+    upstream = upstreams_.at(*id);
+  }
+  net::ClientRequest request;
+  request.method = "GET";
+  request.target = upstream->config.health.path;
+  upstream->checker->send(
+      std::move(request),
+      std::make_shared<CheckSink>([self = shared_from_this(), upstream, generation](bool good) {
+        const BackendConfig& config = upstream->config;
+        self->checked(config.name, good);
+        self->schedule_check(config.name, generation, config.health.every);
+      }));
+}
+
+void Gateway::checked(const std::string& backend, bool good) {
+  metrics_.checked(backend, good);
+  std::lock_guard lock(mutex_);
+  if (const BackendId* id = fleet_.find(backend)) fleet_.checked(*id, good);
+  show_locked();
+}
+
+// What changed, into the log; everything, into the metrics.
+void Gateway::show_locked() {
+  for (const Fleet::View& view : fleet_.view(clock_.now())) {
+    metrics_.load(view.name, view.in_flight, view.tokens);
+    const bool up = view.condition == Condition::kUp || view.condition == Condition::kHalfOpen;
+    metrics_.up(view.name, up);
+    const auto [shown, fresh] = shown_.try_emplace(view.name, view.condition);
+    if (shown->second == view.condition) continue;
+    log_to(log_, up ? LogLevel::kInfo : LogLevel::kWarning,
+           fmt::format("backend '{}' is {} now, was {}", view.name, condition_name(view.condition),
+                       condition_name(shown->second)));
+    shown->second = view.condition;
+  }
+}
+
+}  // namespace hadal::gateway

@@ -1,0 +1,79 @@
+// Private to gateway: one request on its way through other servers.
+//
+// Threads: any; one lock a request. Order of locks: a relay's before the gateway's.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hadal/gateway/body_scan.h"
+#include "hadal/gateway/gateway.h"
+
+namespace hadal::gateway {
+
+class Relay : public std::enable_shared_from_this<Relay> {
+ public:
+  Relay(std::shared_ptr<Gateway> gateway, net::HttpRequest request, BodyScan scan,
+        ModelTarget target, net::ResponseWriter writer);
+
+  void start();
+  const std::string& model() const { return target_.model; }
+  void place_may_be_free(BackendId freed);  // taken out of the line
+
+ private:
+  class Sink;
+  struct Attempt {
+    Lease lease;
+    std::shared_ptr<const Upstream> upstream;
+    std::shared_ptr<net::ClientCall> call;
+    Nanos began{0};
+    bool open = true;
+  };
+
+  // What an attempt's events are. `index`: of attempts_.
+  void on_head(size_t index, net::ClientHead head);
+  bool on_bytes(size_t index, std::string_view bytes);
+  void on_end(size_t index);
+  void on_fault(size_t index, net::ClientFault fault, const std::string& what);
+  void on_client_gone();
+  void on_line_timeout();
+  void on_hedge_timer();
+
+  // With the lock held.
+  void try_to_start(bool was_in_line);
+  void attempt(Place place);
+  void close(Attempt& attempt, Outcome outcome);
+  bool has_open_attempt() const;
+  void begin_answer(Attempt& attempt, const net::ClientHead& head);
+  void break_off(const Attempt& attempt);
+  void refuse(int status, std::string_view code, const std::string& message,
+              std::string_view backend, Nanos retry_after = Nanos(0));
+  void refuse_for(NoBackend why);
+  std::string error_text(int status, std::string_view code, const std::string& message) const;
+  void stop_timers();
+
+  const std::shared_ptr<Gateway> gateway_;
+  const net::HttpRequest request_;
+  const BodyScan scan_;
+  const ModelTarget target_;
+  const int64_t tokens_;  // expected
+
+  std::mutex mutex_;  // everything below
+  std::optional<net::ResponseWriter> writer_;
+  std::vector<Attempt> attempts_;
+  std::vector<BackendId> tried_;
+  std::shared_ptr<net::Timer> hedge_timer_, line_timer_;
+  Nanos in_line_since_{0};
+  bool in_line_ = false;
+  std::optional<size_t> winner_;  // whose answer is passed back
+  bool hedged_ = false;
+  Outcome close_as_ = Outcome::kGood;  // when the winner's answer is whole
+  bool is_events_ = false;             // the answer is a stream of events
+  bool over_ = false;
+};
+
+}  // namespace hadal::gateway
