@@ -6,7 +6,8 @@ import Anthropic from "@anthropic-ai/sdk";
 const url = process.env.HADAL_URL;
 const model = (await (await fetch(`${url}/v1/models`)).json()).data[0].id;
 const messages = [{ role: "user", content: "What is 17 + 25?" }];
-const fixed = { model, max_tokens: 24, temperature: 0, messages };
+// Room for a thinking that is not shown.
+const fixed = { model, max_tokens: 120, temperature: 0, messages };
 const tools = [{
   name: "add",
   description: "adds",
@@ -62,6 +63,12 @@ test("a tool's result in the history", async () => {
   ];
   const answer = await client.messages.create({ ...fixed, messages: history, tools });
   assert.equal(answer.type, "message");
+});
+
+test("without a word on thinking none is shown, and a model that needs it thinks all the same", async () => {
+  const answer = await client.messages.create(fixed);
+  assert.deepEqual(answer.content.map((block) => block.type), ["text"]);
+  assert.match(answer.content[0].text, /42/);
 });
 
 test("stop sequences and counting", async () => {

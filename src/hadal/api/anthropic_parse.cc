@@ -78,7 +78,8 @@ constexpr auto kMessagesRules = std::to_array<FieldRule>({
     {"tools", kHonoured, "functions; no tools that run at the server",
      shape::objects(kFlatTool, 0, kToolsMax)},
     {"tool_choice", kHonoured, "", shape::object(kChoice)},
-    {"thinking", kHonoured, "", shape::object(kThinking)},
+    {"thinking", kHonoured, "absent: none where the model can, else none is shown",
+     shape::object(kThinking)},
     {"output_config", kHonoured, "", shape::object(kOutputConfig)},
     {"metadata", kHonoured, "", shape::object(kMetadata)},
     {"service_tier", kHonoured, "one tier", shape::word("auto|standard_only")},
@@ -202,9 +203,9 @@ void parse_choice(Fields& fields, ChatRequest* request) {
 
 void parse_thinking_and_effort(Fields& fields, ChatRequest* request) {
   ThinkingWish wish;
-  wish.thinking = false;
   parse_thinking(fields, &wish);
   request->thinking = wish.thinking;
+  request->thinks_unasked = false;
   request->thinking_budget = wish.budget;
   request->include_reasoning = wish.thinking.value_or(false);
   fields.object("output_config", [&](Fields& config) { parse_effort(config, "effort", &wish); });

@@ -35,7 +35,8 @@ TEST(Messages, PlainFields) {
   EXPECT_EQ(request.sampling.stop, std::vector<std::string>{"s"});
   EXPECT_EQ(request.cache_scope, "u");
   EXPECT_TRUE(request.stream);
-  EXPECT_EQ(request.thinking, false);
+  EXPECT_EQ(request.thinking, std::nullopt);
+  EXPECT_FALSE(request.thinks_unasked);
   EXPECT_FALSE(request.include_reasoning);
 }
 

@@ -85,7 +85,8 @@ struct ChatRequest : GenerationBase {
   ToolChoice tool_choice;
   bool parallel_tool_calls = true;
   std::optional<bool> thinking;
-  std::string effort;                      // of thinking: low, high, max; empty: not said
+  bool thinks_unasked = true;  // false: not where `thinking` is not said and the model can without
+  std::string effort;          // of thinking: low, high, max; empty: not said
   std::optional<int64_t> thinking_budget;  // tokens
   bool include_reasoning = true;
   bool add_generation_prompt = true;

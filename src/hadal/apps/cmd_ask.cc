@@ -24,14 +24,13 @@ struct AskFlags {
   bool no_thinking = false;
 };
 
-void print_piece(const ReasoningDelta& delta) {
-  if (!delta.reasoning.empty() && is_terminal(stderr)) {
-    fmt::print(stderr, "{}{}{}", kDim, delta.reasoning, kPlain);
-    std::fflush(stderr);
-  }
-  if (!delta.content.empty()) {
-    fmt::print("{}", delta.content);
+void print_piece(const AnswerEvent& piece) {
+  if (piece.kind != AnswerEvent::Kind::kReasoning) {
+    fmt::print("{}", piece.text);
     std::fflush(stdout);
+  } else if (is_terminal(stderr)) {
+    fmt::print(stderr, "{}{}{}", kDim, piece.text, kPlain);
+    std::fflush(stderr);
   }
 }
 
@@ -56,13 +55,11 @@ int ask(const AskFlags& flags) {
   request.seed = flags.seed;
   request.max_tokens = flags.max_tokens;
   bool reasoned = false;
-  auto answer = answer_locally(**runtime, request, signals, [&](const ReasoningDelta& delta) {
-    if (reasoned && !delta.content.empty() && is_terminal(stderr)) {
-      fmt::print(stderr, "\n");
-      reasoned = false;
-    }
-    reasoned |= !delta.reasoning.empty();
-    print_piece(delta);
+  auto answer = answer_locally(**runtime, request, signals, [&](const AnswerEvent& piece) {
+    const bool thought = piece.kind == AnswerEvent::Kind::kReasoning;
+    if (reasoned && !thought && is_terminal(stderr)) fmt::print(stderr, "\n");
+    reasoned = thought;
+    print_piece(piece);
   });
   if (!answer) {
     fmt::print(stderr, "hadal ask: {}\n", answer.error().what);

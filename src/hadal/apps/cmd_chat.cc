@@ -116,13 +116,14 @@ class Chat {
     request.temperature = flags_.temperature;
     const bool colours = is_terminal(stdout);
     bool reasoned = false;
-    auto answer = answer_locally(runtime_, request, signals_, [&](const ReasoningDelta& delta) {
-      if (!delta.reasoning.empty() && colours) {
-        fmt::print("{}{}{}", kDim, delta.reasoning, kPlain);
+    auto answer = answer_locally(runtime_, request, signals_, [&](const AnswerEvent& piece) {
+      if (piece.kind != AnswerEvent::Kind::kReasoning) {
+        if (std::exchange(reasoned, false)) fmt::print("\n");
+        fmt::print("{}", piece.text);
+      } else if (colours) {
+        fmt::print("{}{}{}", kDim, piece.text, kPlain);
         reasoned = true;
       }
-      if (!delta.content.empty() && std::exchange(reasoned, false)) fmt::print("\n");
-      fmt::print("{}", delta.content);
       std::fflush(stdout);
     });
     if (!answer) {  // the conversation stays as it was before the question

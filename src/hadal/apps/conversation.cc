@@ -10,8 +10,10 @@
 #include <mutex>
 #include <utility>
 
+#include "hadal/apps/prompt.h"
 #include "hadal/base/check.h"
-#include "hadal/text/reasoning.h"
+#include "hadal/base/clock.h"
+#include "hadal/base/local_time.h"
 
 namespace hadal::apps {
 namespace {
@@ -48,18 +50,17 @@ class EventQueue {
 }  // namespace
 
 Result<LocalAnswer> answer_locally(Runtime& runtime, const LocalRequest& request, Signals& signals,
-                                   const std::function<void(const ReasoningDelta&)>& show) {
+                                   const std::function<void(const AnswerEvent&)>& show) {
   const auto served = runtime.served();
-  if (!served->chat) {
-    return fail(Code::kUnsupported, "this model has no chat template");
+  api::ChatRequest asked;
+  for (const ChatMessage& message : request.messages) {
+    asked.messages.push_back({message.role, message.content, message.reasoning});
   }
-  ChatOptions options;
-  options.thinking = request.thinking;
-  options.local_seconds = std::chrono::duration_cast<std::chrono::seconds>(
-                              std::chrono::system_clock::now().time_since_epoch())
-                              .count();
+  asked.thinking = request.thinking;
+  auto prompt = chat_prompt(*served, asked, local_seconds(SystemClock().unix_seconds()));
+  if (!prompt) return fail(prompt.error().code, prompt.error().message);
   GenerationRequest generation;
-  HADAL_TRY(generation.prompt, served->chat->encode(*served->tokenizer, request.messages, options));
+  generation.prompt = std::move(prompt->tokens);
   const SamplingDefaults& defaults = served->defaults;
   generation.sampling.temperature = request.temperature.value_or(defaults.temperature);
   generation.sampling.top_p = defaults.top_p;
@@ -74,13 +75,14 @@ Result<LocalAnswer> answer_locally(Runtime& runtime, const LocalRequest& request
   HADAL_TRY(const RequestId id,
             runtime.engine().submit(std::move(generation),
                                     [queue](const GenerationEvent& event) { queue->push(event); }));
-  ReasoningSplitter splitter(served->reasons,
-                             served->reasons && served->chat->opens_thinking(options));
+  AnswerParser parser(std::move(prompt->format));
   LocalAnswer answer;
-  const auto take = [&](const ReasoningDelta& delta) {
-    answer.reasoning += delta.reasoning;
-    answer.content += delta.content;
-    show(delta);
+  const auto take = [&](const std::vector<AnswerEvent>& pieces) {
+    for (const AnswerEvent& piece : pieces) {
+      const bool thought = piece.kind == AnswerEvent::Kind::kReasoning;
+      (thought ? answer.reasoning : answer.content) += piece.text;
+      show(piece);
+    }
   };
   for (;;) {
     pollfd waiting[2] = {{queue->descriptor(), POLLIN, 0}, {signals.descriptor(), POLLIN, 0}};
@@ -90,10 +92,10 @@ Result<LocalAnswer> answer_locally(Runtime& runtime, const LocalRequest& request
       runtime.engine().cancel(id);
     }
     for (const GenerationEvent& event : queue->take()) {
-      if (!answer.interrupted) take(splitter.push(event.text));
+      if (!answer.interrupted) take(parser.push(event.text));
       if (!event.finished) continue;
       if (event.reason == FinishReason::kError) return fail(event.error);
-      take(splitter.finish());
+      take(parser.finish(event.reason != FinishReason::kStop));
       answer.usage = event.usage;
       answer.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

@@ -9,7 +9,7 @@
 #include "hadal/apps/runtime.h"
 #include "hadal/apps/signals.h"
 #include "hadal/text/chat.h"
-#include "hadal/text/reasoning.h"
+#include "hadal/text/parse_answer.h"
 
 namespace hadal::apps {
 
@@ -29,9 +29,9 @@ struct LocalRequest {
   std::optional<int32_t> max_tokens;
 };
 
-// Blocks until the answer is complete. `show` gets each piece as it comes. A signal from `signals`
-// ends the answer.
+// Blocks until the answer is complete. `show` gets each piece as it comes, reasoning or content. A
+// signal from `signals` ends the answer.
 Result<LocalAnswer> answer_locally(Runtime& runtime, const LocalRequest& request, Signals& signals,
-                                   const std::function<void(const ReasoningDelta&)>& show);
+                                   const std::function<void(const AnswerEvent&)>& show);
 
 }  // namespace hadal::apps

@@ -151,7 +151,8 @@ api::Parsed<ChatPrompt> chat_prompt(const ServedModel& model, const api::ChatReq
 
   ChatOptions options;
   options.add_generation_prompt = request.add_generation_prompt || goes_on;
-  options.thinking = request.thinking.value_or(true);
+  options.thinking =
+      request.thinking.value_or(request.thinks_unasked || !model.chat->answers_without_thinking());
   options.reasoning_effort = request.effort;
   options.local_seconds = local_seconds;
   if (model.own_calls && model.chat->renders_tools()) options.tools = tools;
@@ -161,6 +162,7 @@ api::Parsed<ChatPrompt> chat_prompt(const ServedModel& model, const api::ChatReq
   prompt.tokens = std::move(encoded.tokens);
   prompt.format.reasons = model.reasons;
   prompt.format.inside_reasoning = model.reasons && encoded.inside_thinking;
+  prompt.format.thinking_closed = encoded.thinking_closed && !goes_on;
   if (!tools.empty()) prompt.format.tools = model.tools;
   for (const ChatTool& tool : tools) prompt.format.tool_names.push_back(tool.name);
   prompt.shown_tokens = marker_tokens(model, prompt.format.tools);

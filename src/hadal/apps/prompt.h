@@ -24,7 +24,7 @@ struct ChatPrompt {
 // A call that must come is begun for the model, up to the name or, of the only tool, up to the
 // arguments: at the end of the prompt, or where its thinking ends. Likewise the brace of a JSON
 // answer. kUnsupported: the model lacks what the request needs; says what.
-// `local_seconds`: since 1970, for templates that tell the date.
+// `local_seconds`: see base/local_time.h, for templates that tell the date.
 api::Parsed<ChatPrompt> chat_prompt(const ServedModel& model, const api::ChatRequest& request,
                                     int64_t local_seconds);
 

@@ -9,6 +9,7 @@
 #include "hadal/apps/generation.h"
 #include "hadal/apps/prompt.h"
 #include "hadal/apps/service.h"
+#include "hadal/base/local_time.h"
 
 namespace hadal::apps {
 namespace {
@@ -117,7 +118,7 @@ void Service::count_tokens(Call& call) {
   auto name = known_name(call, request->model);
   if (!name) return refuse(call, name.error());
   take_defaults(call.thinking, call.effort, &*request);
-  auto prompt = chat_prompt(*call.model, *request, clock_.unix_seconds());
+  auto prompt = chat_prompt(*call.model, *request, local_seconds(clock_.unix_seconds()));
   if (!prompt) return refuse(call, prompt.error());
   reply_json(call, api::count_answer(static_cast<int64_t>(prompt->tokens.size())));
 }
@@ -130,7 +131,7 @@ void Service::balance(Call& call) {
 void Service::start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info,
                          const MakeForm& form, GenerationPlan plan) {
   take_defaults(call.thinking, call.effort, &request);
-  auto prompt = chat_prompt(*call.model, request, clock_.unix_seconds());
+  auto prompt = chat_prompt(*call.model, request, local_seconds(clock_.unix_seconds()));
   if (!prompt) return refuse(call, prompt.error());
   info.prompt_tokens = static_cast<int64_t>(prompt->tokens.size());
   const std::string id = info.id;
@@ -206,7 +207,7 @@ void Service::tokenize(Call& call) {
     chat.thinking = request->thinking;
     chat.add_generation_prompt = request->add_generation_prompt;
     take_defaults(call.thinking, call.effort, &chat);
-    auto prompt = chat_prompt(model, chat, clock_.unix_seconds());
+    auto prompt = chat_prompt(model, chat, local_seconds(clock_.unix_seconds()));
     if (!prompt) return refuse(call, prompt.error());
     tokens = std::move(prompt->tokens);
   }

@@ -165,5 +165,40 @@ TEST_F(ServiceTest, AnthropicsMessages) {
   EXPECT_EQ(ask("GET", "/user/balance", {}, key).status, 200);
 }
 
+// Anthropic's clients that ask for no thinking get none from models that learned to do without;
+// others think, unseen.
+TEST_F(ServiceTest, MessagesThatDoNotSayWhetherToThink) {
+  const auto body = [](const std::string& fields) {
+    return R"({"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}])" + fields + "}";
+  };
+  const auto prompt_of = [&](const std::string& fields) {
+    send("POST", "/v1/messages", body(fields));
+    return tokenizer_->decode(engine_.requests.back().prompt, true);
+  };
+  const std::string off = R"(, "thinking": {"type": "disabled"})";
+  EXPECT_THAT(prompt_of(""), EndsWith("<｜Assistant｜></think>"));
+  EXPECT_THAT(prompt_of(off), EndsWith("<｜Assistant｜></think>"));
+
+  publish(ChatForm::kDeepseekR1);
+  EXPECT_THAT(prompt_of(""), EndsWith("<｜Assistant｜><think>\n"));
+  EXPECT_THAT(prompt_of(off), EndsWith("<think>\n")) << "this template has no switch";
+  auto exchange = send("POST", "/v1/messages", body(""));
+  const RequestId id = engine_.requests.size();
+  engine_.say(id, "hm</think>\n\nFour");
+  engine_.end(id);
+  Seen seen;
+  look(*exchange, &seen);
+  EXPECT_THAT(seen.body, HasSubstr(R"("content":[{"type":"text","text":"Four"}])"));
+}
+
+TEST_F(ServiceTest, SpaceBehindAClosedThinkingIsNoContent) {
+  auto exchange = send("POST", "/v1/chat/completions", chat(R"("thinking": {"type": "disabled"})"));
+  engine_.say(1, "\n\nFour\n");
+  engine_.end(1);
+  Seen seen;
+  look(*exchange, &seen);
+  EXPECT_THAT(seen.body, HasSubstr(R"("content":"Four\n")"));
+}
+
 }  // namespace
 }  // namespace hadal::apps

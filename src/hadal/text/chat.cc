@@ -424,7 +424,8 @@ Result<EncodedChat> ChatFormat::encode_chat(const Tokenizer& tokenizer,
                                             const ChatOptions& options) const {
   HADAL_TRY(const auto rendered, pieces(messages, options));
   return EncodedChat{tokenizer.encode_parts(rendered.parts(), false),
-                     options.add_generation_prompt && rendered.inside_thinking()};
+                     options.add_generation_prompt && rendered.inside_thinking(),
+                     options.add_generation_prompt && rendered.thinking_closed()};
 }
 
 bool ChatFormat::opens_thinking(const ChatOptions& options) const {

@@ -49,6 +49,7 @@ struct ChatOptions {
 struct EncodedChat {
   std::vector<TokenId> tokens;
   bool inside_thinking = false;  // the generation prompt opened <think>: the answer begins in it
+  bool thinking_closed = false;  // ... or ends with its </think>
 };
 
 // What differs between templates of one form, read from the template.
@@ -103,6 +104,9 @@ class ChatFormat {
   // True when the generation prompt already opened <think>, so that the answer begins inside it:
   // after a user's turn. encode_chat() knows it of any conversation.
   bool opens_thinking(const ChatOptions& options) const;
+  // Whether its models learned to answer without thinking too. R1 and its like did not: where a
+  // template can close their <think> for them, they answer badly behind it.
+  bool answers_without_thinking() const { return form_ != ChatForm::kDeepseekR1; }
   // The model's own template writes earlier calls and their results; the list of tools.
   bool renders_calls() const { return own_ != nullptr && own_->renders_calls(); }
   bool renders_tools() const { return own_ != nullptr && own_->renders_tools(); }

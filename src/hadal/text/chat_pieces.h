@@ -28,6 +28,13 @@ class Pieces {
     const size_t open = last.rfind("<think>");
     return open != std::string::npos && last.find("</think>", open) == std::string::npos;
   }
+  // The text ends with </think>, and whitespace at most.
+  bool thinking_closed() const {
+    if (pieces_.empty() || !pieces_.back().second) return false;
+    const std::string_view last = pieces_.back().first;
+    const size_t end = last.find_last_not_of(" \t\r\n");
+    return end != last.npos && last.substr(0, end + 1).ends_with("</think>");
+  }
   std::vector<TextPart> parts() const {
     std::vector<TextPart> out;
     out.reserve(pieces_.size());

@@ -18,13 +18,14 @@ struct AnswerFormat {
   bool inside_reasoning = false;  // the prompt ends inside <think>
   ToolForm tools = ToolForm::kNone;
   std::vector<std::string> tool_names = {};
+  bool thinking_closed = false;  // the prompt ends with the </think> of a thinking without words
 };
 
 class AnswerParser {
  public:
   explicit AnswerParser(AnswerFormat format)
       : reasoning_(format.reasons, format.reasons && format.inside_reasoning,
-                   call_openers(format.tools)),
+                   call_openers(format.tools), format.thinking_closed),
         calls_(format.tools, std::move(format.tool_names)) {}
 
   std::vector<AnswerEvent> push(std::string_view text) { return take(reasoning_.push(text)); }

@@ -24,13 +24,14 @@ size_t partial_marker(std::string_view text, std::string_view marker) {
 }  // namespace
 
 ReasoningSplitter::ReasoningSplitter(bool enabled, bool inside,
-                                     std::span<const std::string_view> openers)
+                                     std::span<const std::string_view> openers, bool closed)
     : openers_(openers),
       state_(!enabled ? State::kContent
              : inside ? State::kReasoning
                       : State::kStart),
       trim_(enabled && inside),
-      expect_opening_(enabled && inside) {}
+      expect_opening_(enabled && inside),
+      closed_(enabled && closed) {}
 
 ReasoningDelta ReasoningSplitter::push(std::string_view text) {
   ReasoningDelta delta;
@@ -64,7 +65,8 @@ bool ReasoningSplitter::consume_start(bool final) {
     state_ = State::kReasoning;
     trim_ = true;
   } else {
-    state_ = State::kContent;  // with its leading spaces: they were the answer's
+    state_ = State::kContent;
+    trim_ = closed_;  // else its leading spaces were the answer's
   }
   return true;
 }

@@ -23,8 +23,10 @@ class ReasoningSplitter {
  public:
   // `inside`: the prompt already opened <think>; a model that repeats the marker is forgiven.
   // `enabled` false passes everything as content. `openers`: what ends thinking and is content
-  // itself; static strings.
-  ReasoningSplitter(bool enabled, bool inside, std::span<const std::string_view> openers = {});
+  // itself; static strings. `closed`: the prompt ends with the </think> of a thinking without
+  // words, so whitespace at the start belongs to no answer.
+  ReasoningSplitter(bool enabled, bool inside, std::span<const std::string_view> openers = {},
+                    bool closed = false);
   ReasoningDelta push(std::string_view text);
   ReasoningDelta finish();  // what was held back as a possible marker
   bool inside() const { return state_ == State::kReasoning; }
@@ -43,6 +45,7 @@ class ReasoningSplitter {
   State state_;
   bool trim_;            // at the start of a part: skip whitespace
   bool expect_opening_;  // the prompt's <think> may be repeated
+  bool closed_;
 };
 
 }  // namespace hadal

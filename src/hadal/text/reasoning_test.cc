@@ -7,6 +7,7 @@
 #include <ostream>
 #include <random>
 #include <string>
+#include <utility>
 
 namespace hadal {
 namespace {
@@ -21,8 +22,9 @@ std::ostream& operator<<(std::ostream& out, const Split& split) {
   return out << "reasoning \"" << split.reasoning << "\" content \"" << split.content << "\"";
 }
 
-Split run(bool enabled, bool inside, std::string_view text, std::mt19937* random) {
-  ReasoningSplitter splitter(enabled, inside);
+Split run(bool enabled, bool inside, std::string_view text, std::mt19937* random,
+          bool closed = false) {
+  ReasoningSplitter splitter(enabled, inside, {}, closed);
   Split out;
   const auto take = [&out](const ReasoningDelta& delta) {
     out.reasoning += delta.reasoning;
@@ -82,6 +84,22 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"almost_closing", true, true, "a</</think></think>", "a</", "</think>"},
         Case{"off", false, true, " <think>a</think>b", "", " <think>a</think>b"}),
     [](const auto& info) { return std::string(info.param.name); });
+
+TEST(ReasoningSplitter, BehindAThinkingThatThePromptClosed) {
+  const std::pair<const char*, Split> cases[] = {
+      {"\n\nso \n", {"", "so \n"}},
+      {"so", {"", "so"}},
+      {" \n ", {"", ""}},
+      {"\n<think>why</think>\nso", {"why", "so"}},
+      {"\n</think>so", {"", "</think>so"}},
+  };
+  std::mt19937 random(3);
+  for (const auto& [text, wanted] : cases) {
+    EXPECT_EQ(run(true, false, text, nullptr, true), wanted) << text;
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(run(true, false, text, &random, true), wanted) << text;
+  }
+  EXPECT_EQ(run(false, false, "\nso", nullptr, true), (Split{"", "\nso"}));
+}
 
 TEST(ReasoningSplitter, NeverHoldsMoreThanAMarker) {
   std::mt19937 random(2);
