@@ -1,18 +1,11 @@
 // Attention's bodies in AVX-512.
-#include <immintrin.h>
-
 #include <cstddef>
 #include <cstdint>
 
 #include "hadal/kernels/cpu/attention_kernels.h"
+#include "hadal/kernels/cpu/avx512_intrinsics.h"
 #include "hadal/kernels/cpu/kernels.h"
 #include "hadal/kernels/cpu/region.h"
-
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns inside its own _mm512_max_ps, which starts from an undefined register on purpose.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
 
 HADAL_TARGET_BEGIN(HADAL_TARGET_AVX512)
 namespace hadal::kernels::cpu::avx512 {

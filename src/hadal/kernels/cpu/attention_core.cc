@@ -429,8 +429,8 @@ class Attention {
           if (tiles[i].tokens > 0) direct_->soften(values_, tiles[i], value_rows);
         }
         ahead.share(calls - 1);
-        direct_->accumulate(values_, args_.values.width, tiles, task.group_tiles(), value_rows,
-                            tokens, ahead);
+        direct_->accumulate(args_.values.width, tiles, task.group_tiles(), value_rows, tokens,
+                            ahead);
       }
     }
   }

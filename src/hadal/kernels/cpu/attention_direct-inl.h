@@ -80,22 +80,113 @@ inline void call_step(Ahead& ahead) {
   ahead.left -= ahead.each;
 }
 
-// The dot products, written out: from its own intrinsics g++ 12 copies accumulators around every
-// loop, which takes longer than the products. sum += a . b in each word.
-HADAL_INLINE void add_dot_u8_i8(__m512i& sum, __m512i a, __m512i b) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-}
-HADAL_INLINE void add_dot_i16(__m512i& sum, __m512i a, __m512i b) {
-  asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-}
-HADAL_INLINE void add_dot_bf16(__m512& sum, __m512i a, __m512i b) {
-  asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-}
-
-HADAL_INLINE int32_t word_at(const std::byte* p) {
+HADAL_INLINE int32_t word_at(const void* p) {
   int32_t word;
   __builtin_memcpy(&word, p, sizeof(word));
   return word;
+}
+
+// Both forms' products are a `Dot`: sum += a . b in each 32-bit word. They are written out: from
+// its own intrinsics g++ 12 copies accumulators around every loop, which takes longer than the
+// products.
+
+// Scores: 16 bytes of a key meet the same bytes of four queries in one product, each query in one
+// quarter of a vector. A load of a key's bytes thus serves four products, where spreading one word
+// of it over 16 lanes would serve one; loads are two a cycle, like products.
+constexpr int kStep = 16;     // bytes of a key
+constexpr int kFours = 4;     // of queries in a tile
+constexpr int kTogether = 4;  // keys that are scored together
+constexpr int64_t kStepBytes = kFours * 64;
+
+// Packed queries are [steps][4] vectors, query 4 f + l in quarter l of vector f: where its byte
+// `byte` lies.
+HADAL_INLINE std::byte* query_at(std::byte* steps, int64_t byte, int lane) {
+  return steps + byte / kStep * kStepBytes + lane / 4 * 64 + lane % 4 * kStep + byte % kStep;
+}
+// Sums come out as query 4 f + l in lane 4 l + f; this order puts them right.
+HADAL_INLINE int sum_at(int lane) { return lane % 4 * 4 + lane / 4; }
+HADAL_INLINE __m512 in_order(__m512 sums) {
+  const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+  return _mm512_permutexvar_ps(order, sums);
+}
+
+// sums[f] = [4 queries][4 parts of a sum]: (part 0 + part 2) + (part 1 + part 3).
+HADAL_INLINE __m512i add_across(const __m512i* sums) {
+  const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[0], sums[1]),
+                                     _mm512_unpackhi_epi32(sums[0], sums[1]));
+  const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[2], sums[3]),
+                                     _mm512_unpackhi_epi32(sums[2], sums[3]));
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+HADAL_INLINE __m512 add_across(const __m512* sums) {
+  const __m512 a =
+      _mm512_add_ps(_mm512_unpacklo_ps(sums[0], sums[1]), _mm512_unpackhi_ps(sums[0], sums[1]));
+  const __m512 b =
+      _mm512_add_ps(_mm512_unpacklo_ps(sums[2], sums[3]), _mm512_unpackhi_ps(sums[2], sums[3]));
+  const __m512d c = _mm512_castps_pd(a);
+  const __m512d d = _mm512_castps_pd(b);
+  return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)),
+                       _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
+}
+
+HADAL_INLINE void clear(__m512i& x) { x = _mm512_setzero_si512(); }
+HADAL_INLINE void clear(__m512& x) { x = _mm512_setzero_ps(); }
+
+// sums[t][f] = products of `steps` steps of keys that lie `stride` apart. Only the first kUsed
+// fours of queries are there.
+template <class Dot, int kUsed, class Sum>
+HADAL_INLINE void add_steps(Sum (*sums)[kFours], const std::byte* queries, int64_t steps,
+                            const std::byte* key, int64_t stride) {
+#pragma GCC unroll 4
+  for (int t = 0; t < kTogether; ++t) {
+#pragma GCC unroll 4
+    for (int f = 0; f < kFours; ++f) clear(sums[t][f]);
+  }
+  for (; steps > 0; --steps, queries += kStepBytes, key += kStep) {
+    __m512i part[kTogether];
+#pragma GCC unroll 4
+    for (int t = 0; t < kTogether; ++t) {
+      part[t] = _mm512_broadcast_i32x4(
+          _mm_loadu_si128(reinterpret_cast<const __m128i*>(key + t * stride)));
+    }
+#pragma GCC unroll 4
+    for (int f = 0; f < kUsed; ++f) {
+      const __m512i query = _mm512_load_si512(queries + f * 64);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTogether; ++t) Dot::add(sums[t][f], part[t], query);
+    }
+  }
+}
+
+// Form::score_block<fours>(keys, queries, key, stride, scores) scores kTogether keys.
+template <class Form>
+HADAL_INLINE void score_tiles(const PartForm& keys, const SpanTile* tiles, int count,
+                              const std::byte* const* rows, int64_t stride, int tokens,
+                              Ahead& ahead) {
+  ahead.spread((tokens + kDirectBlock - 1) / kDirectBlock * count * (kDirectBlock / kTogether));
+  for (int block = 0; block < tokens; block += kDirectBlock) {
+    for (int i = 0; i < count; ++i) {
+      const SpanTile& tile = tiles[i];
+      for (int t = 0; t < kDirectBlock; t += kTogether) {
+        const std::byte* key = rows[block] + t * stride;
+        float* scores = tile.scores + (block + t) * 16;
+        call_step(ahead);
+        switch ((tile.lanes + 3) / 4) {
+          case 1:
+            Form::template score_block<1>(keys, tile.queries, key, stride, scores);
+            break;
+          case 2:
+            Form::template score_block<2>(keys, tile.queries, key, stride, scores);
+            break;
+          case 3:
+            Form::template score_block<3>(keys, tile.queries, key, stride, scores);
+            break;
+          default:
+            Form::template score_block<4>(keys, tile.queries, key, stride, scores);
+        }
+      }
+    }
+  }
 }
 
 constexpr int kColumns = 64;  // of values, worked on together
@@ -103,31 +194,57 @@ inline int64_t context_stride(int64_t width) {
   return (width + kColumns - 1) / kColumns * kColumns;
 }
 
-// Steps of accumulate_tiles().
-inline int64_t accumulate_steps(const SpanTile* tiles, int count) {
-  int64_t steps = 0;
-  for (int i = 0; i < count; ++i) steps += (tiles[i].lanes + 3) / 4;
-  return steps;
+// sums[q] += weights of the queries first to first + kQueries x `words` words of values.
+template <class Dot, int kQueries, class Sum>
+HADAL_INLINE void add_words(Sum (*sums)[4], const float* weights, const __m512i* values,
+                            int words) {
+  for (; words > 0; --words, weights += 16, values += 4) {
+#pragma GCC unroll 4
+    for (int q = 0; q < kQueries; ++q) {
+      const __m512i weight = _mm512_set1_epi32(word_at(weights + q));
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) Dot::add(sums[q][v], weight, values[v]);
+    }
+  }
 }
 
-// Block::run<queries>(tile, first query, ...) for the queries of all tiles that see this span, as
+// Form::run<queries>(tile, first query, ...) for the queries of all tiles that see this span, as
 // many at once as registers allow.
-template <typename Block>
-HADAL_INLINE void accumulate_tiles(const SpanTile* tiles, int count, const __m512i* values,
-                                   int64_t column, int64_t stride, Ahead& ahead) {
+template <class Form>
+HADAL_INLINE void run_tiles(const SpanTile* tiles, int count, const __m512i* values, int64_t column,
+                            int64_t stride, Ahead& ahead) {
   for (int i = 0; i < count; ++i) {
     const SpanTile& tile = tiles[i];
     if (tile.tokens == 0) continue;
     int q = 0;
     for (; q + 4 <= tile.lanes; q += 4) {
       call_step(ahead);
-      Block::template run<4>(tile, q, values, column, stride);
+      Form::template run<4>(tile, q, values, column, stride);
     }
     if (q < tile.lanes) call_step(ahead);
     if (q + 2 <= tile.lanes) {
-      Block::template run<2>(tile, q, values, column, stride);
+      Form::template run<2>(tile, q, values, column, stride);
       q += 2;
     }
-    if (q < tile.lanes) Block::template run<1>(tile, q, values, column, stride);
+    if (q < tile.lanes) Form::template run<1>(tile, q, values, column, stride);
+  }
+}
+
+// Form::interleave(rows, column, left, target) makes four vectors of Form::kWordTokens rows: a word
+// for each of the columns [column, column + left), zeros past those.
+template <class Form>
+HADAL_INLINE void accumulate_tiles(int64_t width, const SpanTile* tiles, int count,
+                                   const std::byte* const* rows, int tokens, Ahead& ahead) {
+  const int64_t stride = context_stride(width);
+  int64_t runs = 0;
+  for (int i = 0; i < count; ++i) runs += (tiles[i].lanes + 3) / 4;
+  ahead.spread(stride / kColumns * runs);
+  alignas(64) __m512i values[Form::kSpan / Form::kWordTokens * 4];
+  for (int64_t column = 0; column < width; column += kColumns) {
+    __m512i* target = values;
+    for (int t = 0; t < tokens; t += Form::kWordTokens, target += 4) {
+      Form::interleave(rows + t, column, width - column, target);
+    }
+    run_tiles<Form>(tiles, count, values, column, stride, ahead);
   }
 }

@@ -79,8 +79,8 @@ struct DirectKernels {
   void (*soften)(const PartForm& values, SpanTile& tile, const std::byte* const* rows);
   // context = context * shrink + weights x values, of every tile. Up to three rows past `tokens`
   // are read and must be zeros.
-  void (*accumulate)(const PartForm& values, int64_t width, const SpanTile* tiles, int count,
-                     const std::byte* const* rows, int tokens, Ahead& ahead);
+  void (*accumulate)(int64_t width, const SpanTile* tiles, int count, const std::byte* const* rows,
+                     int tokens, Ahead& ahead);
   // One lane: row[0, width) = context / sum.
   void (*finish)(float sum, const float* context, int64_t width, float* row);
 };

@@ -3,22 +3,12 @@
 // Cached codes are unsigned (code + 128) and stand to the left in vpdpbusd as keys, where queries
 // are signed: sum k q = sum (k + 128) q - 128 sum q. As values they are made signed by a flip of
 // their highest bit, and weights are the unsigned operand.
-#include <immintrin.h>
-
 #include <cstddef>
 #include <cstdint>
 
 #include "hadal/kernels/cpu/attention_direct.h"
-#include "hadal/kernels/cpu/kernels.h"
+#include "hadal/kernels/cpu/avx512_intrinsics.h"
 #include "hadal/kernels/cpu/region.h"
-
-#define HADAL_INLINE inline __attribute__((always_inline))
-
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns inside its own intrinsics, which start from an undefined register on purpose.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
 
 HADAL_TARGET_BEGIN(HADAL_TARGET_AVX512)
 namespace hadal::kernels::cpu::avx512 {
@@ -32,29 +22,17 @@ constexpr int kSpan = 128;
 constexpr int kFineMax = 64;
 constexpr float kFineQuery = 2047.0f;
 
-// Scores: 16 bytes of a key meet the same bytes of four queries in one product, each query in one
-// quarter of a vector. A load of a key's bytes thus serves four products, where spreading one word
-// of it over 16 lanes would serve one: loads, two a cycle like products, would be the limit.
-constexpr int kStep = 16;   // bytes of a key
-constexpr int kFours = 4;   // of queries in a tile
-constexpr int kTokens = 4;  // scored together
-
-// [coarse / 16][4] vectors, then [fine / 8][4], query 4 f + l in quarter l of vector f; then the
-// lines below, which are in the order in which sums come out: query 4 f + l at 4 l + f.
+// Packed queries: coarse steps, fine steps, then the lines below in the order of sum_at().
 struct TileEnd {
   int32_t begin[16];     // -128 * the sum of codes
   float scale[16];       // of a unit of the coarse sum
   float fine_scale[16];  // and of the fine one
 };
-HADAL_INLINE int sum_at(int lane) { return lane % 4 * 4 + lane / 4; }
-HADAL_INLINE std::byte* step_at(std::byte* steps, int64_t byte, int lane) {
-  return steps + byte / kStep * (kFours * 64) + lane / 4 * 64 + lane % 4 * kStep + byte % kStep;
-}
 
 HADAL_INLINE int64_t coarse_steps(const PartForm& form) { return form.coarse() / kStep; }
 HADAL_INLINE int64_t fine_steps(const PartForm& form) { return form.fine * 2 / kStep; }
 HADAL_INLINE int64_t all_steps_bytes(const PartForm& form) {
-  return (coarse_steps(form) + fine_steps(form)) * (kFours * 64);
+  return (coarse_steps(form) + fine_steps(form)) * kStepBytes;
 }
 
 inline bool takes(const PartForm& keys, const PartForm& values, int64_t) {
@@ -103,7 +81,7 @@ HADAL_INLINE __m256i fine_codes_at(const float* x, float factor) {
 // With fine elements the head is the coarse part and the tail the fine one; else there is no tail.
 inline void pack(const PartForm& keys, float scale, const float* const* heads, int64_t head_width,
                  const float* const* tails, std::byte* tile) {
-  std::byte* fine_steps_begin = tile + coarse_steps(keys) * (kFours * 64);
+  std::byte* fine_steps_begin = tile + coarse_steps(keys) * kStepBytes;
   auto* end = reinterpret_cast<TileEnd*>(tile + all_steps_bytes(keys));
   __builtin_memset(tile, 0, static_cast<size_t>(tile_bytes(keys)));
   for (int lane = 0; lane < kTileLanes; ++lane) {
@@ -113,7 +91,7 @@ inline void pack(const PartForm& keys, float scale, const float* const* heads, i
     for (int64_t i = 0; i < head_width; i += kStep) {
       const __m512i codes = codes_at(heads[lane] + i, unit.factor);
       sum = _mm512_add_epi32(sum, codes);
-      _mm_store_si128(reinterpret_cast<__m128i*>(step_at(tile, i, lane)),
+      _mm_store_si128(reinterpret_cast<__m128i*>(query_at(tile, i, lane)),
                       _mm512_cvtepi32_epi8(codes));
     }
     end->begin[sum_at(lane)] = -128 * _mm512_reduce_add_epi32(sum);
@@ -122,120 +100,112 @@ inline void pack(const PartForm& keys, float scale, const float* const* heads, i
     const Unit fine_unit = unit_of(tails[lane], keys.fine, kFineQuery);
     for (int64_t i = 0; i < keys.fine; i += kStep / 2) {
       const __m256i codes = fine_codes_at(tails[lane] + i, fine_unit.factor);
-      _mm_store_si128(reinterpret_cast<__m128i*>(step_at(fine_steps_begin, i * 2, lane)),
+      _mm_store_si128(reinterpret_cast<__m128i*>(query_at(fine_steps_begin, i * 2, lane)),
                       _mm256_cvtepi32_epi16(codes));
     }
     end->fine_scale[sum_at(lane)] = scale * fine_unit.value;
   }
 }
 
-// sums[f] = [4 queries][4 parts of a sum]: their sums, query 4 f + l at 4 l + f.
-HADAL_INLINE __m512i add_across(const __m512i* sums) {
-  const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[0], sums[1]),
-                                     _mm512_unpackhi_epi32(sums[0], sums[1]));
-  const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[2], sums[3]),
-                                     _mm512_unpackhi_epi32(sums[2], sums[3]));
-  return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-}
+struct BytesDot {
+  HADAL_INLINE static void add(__m512i& sum, __m512i bytes, __m512i signed_bytes) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(signed_bytes));
+  }
+};
+struct HalvesDot {
+  HADAL_INLINE static void add(__m512i& sum, __m512i a, __m512i b) {
+    asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  }
+};
 
-// sums[t][f] += products of `steps` steps of keys that lie `stride` apart. kFines: of words of 16
-// bits. Only the first kUsed fours of queries are there.
-template <int kUsed, bool kFines>
-HADAL_INLINE void add_steps(__m512i (*sums)[kFours], const std::byte* queries, int64_t steps,
-                            const std::byte* key, int64_t stride) {
-  for (; steps > 0; --steps, queries += kFours * 64, key += kStep) {
-    __m512i part[kTokens];
+struct Form {
+  using Dot = BytesDot;
+  static constexpr int kSpan = avx512::kSpan;
+  static constexpr int kWordTokens = 4;
+
+  template <int kUsed>
+  HADAL_INLINE static void score_block(const PartForm& keys, const std::byte* queries,
+                                       const std::byte* key, int64_t stride, float* scores) {
+    const auto* end = reinterpret_cast<const TileEnd*>(queries + all_steps_bytes(keys));
+    __m512i sums[kTogether][kFours];
+    // What one part of the keys gave token t.
+    const auto scaled = [&](int t, __m512i sum, const float* scale, int64_t unit_at) {
+      const __m512i unit = _mm512_set1_epi32(word_at(key + t * stride + unit_at));
+      return _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), load_floats(scale)),
+                           _mm512_castsi512_ps(unit));
+    };
+    add_steps<BytesDot, kUsed>(sums, queries, coarse_steps(keys), key, stride);
+    __m512 result[kTogether];
 #pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      part[t] = _mm512_broadcast_i32x4(
-          _mm_loadu_si128(reinterpret_cast<const __m128i*>(key + t * stride)));
+    for (int t = 0; t < kTogether; ++t) {
+      const __m512i sum = _mm512_add_epi32(add_across(sums[t]), _mm512_load_si512(end->begin));
+      result[t] = scaled(t, sum, end->scale, keys.scale_at());
+    }
+    if (keys.fine > 0) {
+      add_steps<HalvesDot, kUsed>(sums, queries + coarse_steps(keys) * kStepBytes, fine_steps(keys),
+                                  key + keys.fine_at(), stride);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTogether; ++t) {
+        const __m512i sum = add_across(sums[t]);
+        result[t] = _mm512_add_ps(result[t], scaled(t, sum, end->fine_scale, keys.scale_at() + 4));
+      }
     }
 #pragma GCC unroll 4
-    for (int f = 0; f < kUsed; ++f) {
-      const __m512i query = _mm512_load_si512(queries + f * 64);
+    for (int t = 0; t < kTogether; ++t) _mm512_store_ps(scores + t * 16, in_order(result[t]));
+  }
+
+  // Vector k holds columns 4 k to 4 k + 3 of each sixteen.
+  HADAL_INLINE static void interleave(const std::byte* const* rows, int64_t column, int64_t left,
+                                      __m512i* target) {
+    const __mmask64 mask = left >= kColumns ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+    const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+    __m512i row[4];
 #pragma GCC unroll 4
-      for (int t = 0; t < kTokens; ++t) {
-        if constexpr (kFines) {
-          add_dot_i16(sums[t][f], query, part[t]);
-        } else {
-          add_dot_u8_i8(sums[t][f], part[t], query);
-        }
+    for (int t = 0; t < 4; ++t) {
+      row[t] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, rows[t] + column), flip);
+    }
+    const __m512i a = _mm512_unpacklo_epi8(row[0], row[1]);
+    const __m512i b = _mm512_unpackhi_epi8(row[0], row[1]);
+    const __m512i c = _mm512_unpacklo_epi8(row[2], row[3]);
+    const __m512i d = _mm512_unpackhi_epi8(row[2], row[3]);
+    _mm512_store_si512(target + 0, _mm512_unpacklo_epi16(a, c));
+    _mm512_store_si512(target + 1, _mm512_unpackhi_epi16(a, c));
+    _mm512_store_si512(target + 2, _mm512_unpacklo_epi16(b, d));
+    _mm512_store_si512(target + 3, _mm512_unpackhi_epi16(b, d));
+  }
+
+  template <int kQueries>
+  HADAL_APART static void run(const SpanTile& tile, int first, const __m512i* values,
+                              int64_t column, int64_t stride) {
+    __m512i sums[kQueries][4];
+#pragma GCC unroll 4
+    for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) clear(sums[q][v]);
+    }
+    add_words<Dot, kQueries>(sums, tile.scores + first, values, (tile.tokens + 3) / 4);
+#pragma GCC unroll 4
+    for (int q = 0; q < kQueries; ++q) {
+      const __m512 shrink = _mm512_set1_ps(tile.shrink[first + q]);
+      const __m512 factor = _mm512_set1_ps(tile.factor[first + q]);
+      float* context = tile.context + (first + q) * stride + column;
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) {
+        const __m512 kept = _mm512_mul_ps(load_floats(context + 16 * v), shrink);
+        _mm512_store_ps(context + 16 * v,
+                        _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[q][v]), factor, kept));
       }
     }
   }
-}
-
-template <int kUsed>
-HADAL_INLINE void score_block(const PartForm& keys, const std::byte* queries, const std::byte* key,
-                              int64_t stride, float* scores) {
-  const int64_t fine_at = keys.fine_at();
-  const int64_t scale_at = keys.scale_at();
-  const auto* end = reinterpret_cast<const TileEnd*>(queries + all_steps_bytes(keys));
-  __m512i sums[kTokens][kFours];
-  const auto clear = [&] {
-#pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 4
-      for (int f = 0; f < kFours; ++f) sums[t][f] = _mm512_setzero_si512();
-    }
-  };
-  // What one part of the keys gave token t.
-  const auto scaled = [&](int t, __m512i sum, const float* scale, int64_t unit_at) {
-    const __m512 unit = _mm512_castsi512_ps(_mm512_set1_epi32(word_at(key + t * stride + unit_at)));
-    return _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), load_floats(scale)), unit);
-  };
-  clear();
-  add_steps<kUsed, false>(sums, queries, coarse_steps(keys), key, stride);
-  __m512 result[kTokens];
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    const __m512i sum = _mm512_add_epi32(add_across(sums[t]), _mm512_load_si512(end->begin));
-    result[t] = scaled(t, sum, end->scale, scale_at);
-  }
-  if (keys.fine > 0) {
-    clear();
-    add_steps<kUsed, true>(sums, queries + coarse_steps(keys) * (kFours * 64), fine_steps(keys),
-                           key + fine_at, stride);
-#pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      result[t] =
-          _mm512_add_ps(result[t], scaled(t, add_across(sums[t]), end->fine_scale, scale_at + 4));
-    }
-  }
-  const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    _mm512_store_ps(scores + t * 16, _mm512_permutexvar_ps(order, result[t]));
-  }
-}
+};
 
 inline void score(const PartForm& keys, const SpanTile* tiles, int count,
                   const std::byte* const* rows, int64_t stride, int tokens, Ahead& ahead) {
-  ahead.spread((tokens + kDirectBlock - 1) / kDirectBlock * count * (kDirectBlock / kTokens));
-  for (int block = 0; block < tokens; block += kDirectBlock) {
-    for (int i = 0; i < count; ++i) {
-      const SpanTile& tile = tiles[i];
-      for (int t = 0; t < kDirectBlock; t += kTokens) {
-        const std::byte* key = rows[block] + t * stride;
-        float* scores = tile.scores + (block + t) * 16;
-        call_step(ahead);
-        switch ((tile.lanes + 3) / 4) {
-          case 1:
-            score_block<1>(keys, tile.queries, key, stride, scores);
-            break;
-          case 2:
-            score_block<2>(keys, tile.queries, key, stride, scores);
-            break;
-          case 3:
-            score_block<3>(keys, tile.queries, key, stride, scores);
-            break;
-          default:
-            score_block<4>(keys, tile.queries, key, stride, scores);
-            break;
-        }
-      }
-    }
-  }
+  score_tiles<Form>(keys, tiles, count, rows, stride, tokens, ahead);
+}
+inline void accumulate(int64_t width, const SpanTile* tiles, int count,
+                       const std::byte* const* rows, int tokens, Ahead& ahead) {
+  accumulate_tiles<Form>(width, tiles, count, rows, tokens, ahead);
 }
 
 template <bool kAll>
@@ -282,75 +252,6 @@ HADAL_INLINE void soften_as(const PartForm& values, SpanTile& tile, const std::b
 
 inline void soften(const PartForm& values, SpanTile& tile, const std::byte* const* rows) {
   all_see_all(tile) ? soften_as<true>(values, tile, rows) : soften_as<false>(values, tile, rows);
-}
-
-// Four rows' codes of 64 columns, one word of four tokens a column: vector k holds columns 4 k to
-// 4 k + 3 of each sixteen.
-HADAL_INLINE void interleave(const std::byte* const* rows, int64_t column, __mmask64 mask,
-                             __m512i* target) {
-  const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
-  __m512i row[4];
-#pragma GCC unroll 4
-  for (int t = 0; t < 4; ++t) {
-    row[t] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, rows[t] + column), flip);
-  }
-  const __m512i a = _mm512_unpacklo_epi8(row[0], row[1]);
-  const __m512i b = _mm512_unpackhi_epi8(row[0], row[1]);
-  const __m512i c = _mm512_unpacklo_epi8(row[2], row[3]);
-  const __m512i d = _mm512_unpackhi_epi8(row[2], row[3]);
-  _mm512_store_si512(target + 0, _mm512_unpacklo_epi16(a, c));
-  _mm512_store_si512(target + 1, _mm512_unpackhi_epi16(a, c));
-  _mm512_store_si512(target + 2, _mm512_unpacklo_epi16(b, d));
-  _mm512_store_si512(target + 3, _mm512_unpackhi_epi16(b, d));
-}
-
-struct Block {
-  template <int kQueries>
-  HADAL_APART static void run(const SpanTile& tile, int first, const __m512i* values,
-                              int64_t column, int64_t stride) {
-    __m512i sums[kQueries][4];
-#pragma GCC unroll 8
-    for (int q = 0; q < kQueries; ++q) {
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) sums[q][v] = _mm512_setzero_si512();
-    }
-    const float* weights = tile.scores + first;
-    for (int t = 0; t < tile.tokens; t += 4, weights += 16, values += 4) {
-#pragma GCC unroll 8
-      for (int q = 0; q < kQueries; ++q) {
-        int32_t word;
-        __builtin_memcpy(&word, weights + q, sizeof(word));
-        const __m512i weight = _mm512_set1_epi32(word);
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; ++v) add_dot_u8_i8(sums[q][v], weight, values[v]);
-      }
-    }
-#pragma GCC unroll 8
-    for (int q = 0; q < kQueries; ++q) {
-      const __m512 shrink = _mm512_set1_ps(tile.shrink[first + q]);
-      const __m512 factor = _mm512_set1_ps(tile.factor[first + q]);
-      float* context = tile.context + (first + q) * stride + column;
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) {
-        const __m512 kept = _mm512_mul_ps(load_floats(context + 16 * v), shrink);
-        _mm512_store_ps(context + 16 * v,
-                        _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[q][v]), factor, kept));
-      }
-    }
-  }
-};
-
-inline void accumulate(const PartForm&, int64_t width, const SpanTile* tiles, int count,
-                       const std::byte* const* rows, int tokens, Ahead& ahead) {
-  ahead.spread((width + kColumns - 1) / kColumns * accumulate_steps(tiles, count));
-  const int64_t stride = context_stride(width);
-  alignas(64) __m512i values[kSpan];
-  for (int64_t column = 0; column < width; column += kColumns) {
-    const int64_t left = width - column;
-    const __mmask64 mask = left >= kColumns ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
-    for (int t = 0; t < tokens; t += 4) interleave(rows + t, column, mask, values + t);
-    accumulate_tiles<Block>(tiles, count, values, column, stride, ahead);
-  }
 }
 
 // Back from the order of interleave(): columns come in fours.

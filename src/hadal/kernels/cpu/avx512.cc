@@ -1,14 +1,9 @@
 // Every kernel body of this folder in AVX512 (F, BW, VL, DQ, VNNI).
 
-// g++ 12 takes the deliberately undefined operands of its own intrinsics for mistakes (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-
-#include <immintrin.h>
-
 #include <cstddef>
 #include <cstdint>
 
+#include "hadal/kernels/cpu/avx512_intrinsics.h"
 #include "hadal/kernels/cpu/kernels.h"
 #include "hadal/kernels/cpu/levels.h"
 #include "hadal/kernels/cpu/panel.h"

@@ -1,15 +1,9 @@
 // AVX512 with BF16: the kernels of avx512.cc, but for those of BF16 and FP8 weights.
 
-// g++ 12 takes the deliberately undefined operands of its own intrinsics for mistakes (GCC bug
-// 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-
-#include <immintrin.h>
-
 #include <cstddef>
 #include <cstdint>
 
+#include "hadal/kernels/cpu/avx512_intrinsics.h"
 #include "hadal/kernels/cpu/kernels.h"
 #include "hadal/kernels/cpu/panel.h"
 #include "hadal/kernels/cpu/region.h"

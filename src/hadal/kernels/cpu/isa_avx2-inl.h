@@ -1,8 +1,6 @@
 // The vocabulary of kernel bodies in AVX2, FMA and F16C: see isa_avx512-inl.h. Sixteen lanes are
 // two registers; memory layouts are the same.
 
-#define HADAL_INLINE inline __attribute__((always_inline))
-
 struct F32x16 {
   __m256 lo, hi;
 };

@@ -1,8 +1,6 @@
 // The vocabulary of kernel bodies in AVX-512 (F, BW, VL, DQ, VNNI). Included inside the namespace
 // and the region of that set; isa_avx2-inl.h has the same words. The two give the same bits.
 
-#define HADAL_INLINE inline __attribute__((always_inline))
-
 struct F32x16 {
   __m512 v;
 };

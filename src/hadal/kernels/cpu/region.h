@@ -26,6 +26,8 @@
 #define HADAL_TARGET_END _Pragma("GCC pop_options")
 #endif
 
+#define HADAL_INLINE inline __attribute__((always_inline))
+
 #define HADAL_TARGET_AVX2 "avx,avx2,fma,f16c,bmi,bmi2"
 #define HADAL_TARGET_AVX512 \
   "avx,avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
