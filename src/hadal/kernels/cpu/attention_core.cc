@@ -293,16 +293,25 @@ class Attention {
     }
   }
 
-  // Calls visit(cache row) for positions [begin, end); the page is looked up once a page.
+  // Calls visit(cache row, how many follow one another from it) for positions [begin, end).
+  template <class Visit>
+  static void each_page(const Task& task, const CachePages& pages, int64_t begin, int64_t end,
+                        Visit visit) {
+    while (begin < end) {
+      const int64_t left = pages.page_tokens - begin % pages.page_tokens;
+      const int64_t count = std::min(left, end - begin);
+      visit(static_cast<const std::byte*>(cache_row(pages, *task.segment, begin)), count);
+      begin += count;
+    }
+  }
+  // Calls visit(cache row) for each.
   template <class Visit>
   static void each_row(const Task& task, const CachePages& pages, int64_t begin, int64_t end,
                        Visit visit) {
-    const uint64_t stride = cache_row_bytes(pages);
-    while (begin < end) {
-      const std::byte* row = cache_row(pages, *task.segment, begin);
-      const int64_t page_end = begin + pages.page_tokens - begin % pages.page_tokens;
-      for (; begin < std::min(end, page_end); ++begin, row += stride) visit(row);
-    }
+    const auto stride = static_cast<int64_t>(cache_row_bytes(pages));
+    each_page(task, pages, begin, end, [&](const std::byte* row, int64_t count) {
+      for (int64_t i = 0; i < count; ++i) visit(row + i * stride);
+    });
   }
 
   NextRows look_ahead(const Task& task, const CacheColumns& columns, int64_t begin) const {
@@ -440,10 +449,15 @@ class Attention {
   void call_ahead(const Task& task, const CacheColumns& columns, int64_t begin,
                   Ahead* ahead) const {
     const CachePages& pages = *columns.pages;
-    const int64_t bytes = static_cast<int64_t>(cache_row_bytes(pages)) / pages.parts;
-    each_row(
-        task, pages, begin, std::min(begin + direct_->span, visible(task)),
-        [&](const std::byte* row) { ahead->add(row + task.group * bytes, task.groups * bytes); });
+    const auto stride = static_cast<int64_t>(cache_row_bytes(pages));
+    const int64_t bytes = stride / pages.parts;
+    const int64_t end = std::min(begin + direct_->span, visible(task));
+    each_page(task, pages, begin, end, [&](const std::byte* row, int64_t count) {
+      if (task.groups == pages.parts) return ahead->add(row, count * stride);
+      for (int64_t i = 0; i < count; ++i) {
+        ahead->add(row + i * stride + task.group * bytes, task.groups * bytes);
+      }
+    });
   }
 
   // The group's parts of rows [begin, begin + count), then `filler` up to a whole block.
