@@ -188,6 +188,11 @@ std::vector<Fleet::View> Fleet::view(Nanos now) const {
   return views;
 }
 
+Fleet::Load Fleet::load(BackendId id, Nanos now) const {
+  const Backend& backend = backends_.at(id);
+  return {condition(backend, now), backend.in_flight, backend.tokens};
+}
+
 const std::string& Fleet::name(BackendId id) const { return backends_.at(id).rules.name; }
 
 const BackendId* Fleet::find(std::string_view name) const {

@@ -109,6 +109,13 @@ class Fleet {
     bool gone = false;  // not configured any more
   };
   std::vector<View> view(Nanos now) const;
+  // The same of one, without its name; `id` must be known.
+  struct Load {
+    Condition condition;
+    int32_t in_flight;
+    int64_t tokens;
+  };
+  Load load(BackendId id, Nanos now) const;
   const std::string& name(BackendId id) const;
   const BackendId* find(std::string_view name) const;
   // When the first of a model's backends that cannot be asked may be asked again; for Retry-After.

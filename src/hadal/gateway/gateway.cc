@@ -38,18 +38,18 @@ BackendRules backend_rules(const BackendConfig& config) {
   return rules;
 }
 
-const char* outcome_name(Outcome outcome) {
+obs::Counter& counter_of(Outcome outcome, const GatewayMetrics::Backend& metrics) {
   switch (outcome) {
     case Outcome::kGood:
-      return "good";
+      return *metrics.good;
     case Outcome::kFailed:
-      return "failed";
+      return *metrics.failed;
     case Outcome::kBusy:
-      return "busy";
+      return *metrics.busy;
     case Outcome::kCancelled:
-      return "cancelled";
+      break;
   }
-  return "good";
+  return *metrics.cancelled;
 }
 
 // Only whether there is an answer, and its status, counts.
@@ -92,8 +92,9 @@ std::shared_ptr<Gateway> Gateway::make(boost::asio::io_context& io, const Clock&
 }
 
 std::shared_ptr<Upstream> Gateway::make_upstream(const BackendConfig& config, std::string key,
-                                                 Status* status) const {
+                                                 Status* status) {
   auto upstream = std::make_shared<Upstream>();
+  upstream->metrics = metrics_.backend(config.name);
   upstream->config = config;
   upstream->key = std::move(key);
   auto url = net::parse_url(config.url);
@@ -212,19 +213,29 @@ tl::expected<Place, NoBackend> Gateway::start(const Ask& ask) {
     show_locked();
     return tl::unexpected(lease.error());
   }
-  show_locked();
-  return Place{*lease, upstreams_.at(lease->backend)};
+  Place place{*lease, upstreams_.at(lease->backend)};
+  show_locked(lease->backend, *place.upstream);
+  return place;
 }
 
-void Gateway::finish(const Lease& lease, Outcome outcome, const std::string& backend) {
-  metrics_.attempted(backend, outcome_name(outcome));
+void Gateway::finish(const Place& place, Outcome outcome) {
+  const BackendId id = place.lease.backend;
+  counter_of(outcome, place.upstream->metrics).increment();
   {
     std::lock_guard lock(mutex_);
-    fleet_.finish(clock_.now(), lease, outcome);
-    show_locked();
+    fleet_.finish(clock_.now(), place.lease, outcome);
+    const auto upstream = upstreams_.find(id);
+    if (upstream == upstreams_.end()) {  // gone from the configuration
+      const BackendId* known = fleet_.find(place.upstream->config.name);
+      place.upstream->metrics.in_flight->set(known ? fleet_.load(*known, clock_.now()).in_flight
+                                                   : 0);
+      place.upstream->metrics.up->set(0);
+      return;
+    }
+    show_locked(id, *upstream->second);
     if (line_.empty()) return;
   }
-  call_next(lease.backend);
+  call_next(id);
 }
 
 void Gateway::call_next(BackendId freed) {
@@ -275,9 +286,14 @@ void Gateway::leave_line(const Relay* relay) {
   metrics_.waiting(line_.size());
 }
 
-BalancingConfig Gateway::balancing() const {
+Millis Gateway::queue_wait() const {
   std::lock_guard lock(mutex_);
-  return balancing_;
+  return balancing_.queue_wait;
+}
+
+Millis Gateway::hedge_after() const {
+  std::lock_guard lock(mutex_);
+  return balancing_.hedge_after;
 }
 
 Nanos Gateway::back_after(std::string_view model) {
@@ -318,19 +334,24 @@ void Gateway::checked(const std::string& backend, bool good) {
   show_locked();
 }
 
-// What changed, into the log; everything, into the metrics.
+// What changed, into the log; how things are, into the metrics.
 void Gateway::show_locked() {
-  for (const Fleet::View& view : fleet_.view(clock_.now())) {
-    metrics_.load(view.name, view.in_flight, view.tokens);
-    const bool up = view.condition == Condition::kUp || view.condition == Condition::kHalfOpen;
-    metrics_.up(view.name, up);
-    const auto [shown, fresh] = shown_.try_emplace(view.name, view.condition);
-    if (shown->second == view.condition) continue;
-    log_to(log_, up ? LogLevel::kInfo : LogLevel::kWarning,
-           fmt::format("backend '{}' is {} now, was {}", view.name, condition_name(view.condition),
-                       condition_name(shown->second)));
-    shown->second = view.condition;
-  }
+  for (const auto& [id, upstream] : upstreams_) show_locked(id, *upstream);
+}
+
+void Gateway::show_locked(BackendId id, const Upstream& upstream) {
+  const Fleet::Load load = fleet_.load(id, clock_.now());
+  const GatewayMetrics::Backend& metrics = upstream.metrics;
+  const bool up = load.condition == Condition::kUp || load.condition == Condition::kHalfOpen;
+  metrics.in_flight->set(load.in_flight);
+  metrics.tokens->set(static_cast<double>(load.tokens));
+  metrics.up->set(up ? 1 : 0);
+  const auto [shown, fresh] = shown_.try_emplace(id, load.condition);
+  if (shown->second == load.condition) return;
+  log_to(log_, up ? LogLevel::kInfo : LogLevel::kWarning,
+         fmt::format("backend '{}' is {} now, was {}", upstream.config.name,
+                     condition_name(load.condition), condition_name(shown->second)));
+  shown->second = load.condition;
 }
 
 }  // namespace hadal::gateway

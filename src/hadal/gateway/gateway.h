@@ -46,6 +46,7 @@ struct Upstream {
   std::string key;
   std::unique_ptr<net::HttpClient> client;
   std::unique_ptr<net::HttpClient> checker;  // null: no checks
+  GatewayMetrics::Backend metrics;
 
   // The upstream's name for a model served here.
   const std::string& model_name(const std::string& model) const;
@@ -87,7 +88,7 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
 
   // For relays.
   tl::expected<Place, NoBackend> start(const Ask& ask);
-  void finish(const Lease& lease, Outcome outcome, const std::string& backend);
+  void finish(const Place& place, Outcome outcome);
   bool take_retry(int32_t attempts);
   bool take_hedge();
   // A relay that found everything full. False: so is the line.
@@ -95,15 +96,17 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   void leave_line(const Relay* relay);
   // A place at a backend is free: for the first in line that it could serve.
   void call_next(BackendId freed);
-  BalancingConfig balancing() const;
+  Millis queue_wait() const;
+  Millis hedge_after() const;
   Nanos back_after(std::string_view model);
 
   std::shared_ptr<Upstream> make_upstream(const BackendConfig& config, std::string key,
-                                          Status* status) const;
+                                          Status* status);
   void schedule_check(const std::string& backend, uint64_t generation, Millis after);
   void check(const std::string& backend, uint64_t generation);
   void checked(const std::string& backend, bool good);
   void show_locked();
+  void show_locked(BackendId id, const Upstream& upstream);
 
   boost::asio::io_context& io_;
   const Clock& clock_;
@@ -118,7 +121,7 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   BalancingConfig balancing_;
   std::shared_ptr<const Directory> directory_;
   std::map<BackendId, std::shared_ptr<const Upstream>> upstreams_;
-  std::map<std::string, Condition> shown_;
+  std::map<BackendId, Condition> shown_;
   std::deque<std::shared_ptr<Relay>> line_;
   uint64_t generation_ = 0;  // of the configuration; checks of an older one end
 };

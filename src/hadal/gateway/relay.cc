@@ -76,10 +76,9 @@ void Relay::try_to_start(bool was_in_line) {
   in_line_ = true;
   if (was_in_line) return;
   in_line_since_ = gateway_->clock_.now();
-  line_timer_ =
-      net::call_after(gateway_->io_, gateway_->balancing().queue_wait, [weak = weak_from_this()] {
-        if (auto self = weak.lock()) self->on_line_timeout();
-      });
+  line_timer_ = net::call_after(gateway_->io_, gateway_->queue_wait(), [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->on_line_timeout();
+  });
 }
 
 void Relay::place_may_be_free(BackendId freed) {
@@ -107,11 +106,10 @@ void Relay::attempt(Place place) {
       request_.body, scan_, {upstream.model_name(target_.model), target_.thinking, target_.effort});
   const size_t index = attempts_.size();
   tried_.push_back(place.lease.backend);
-  attempts_.push_back(
-      {place.lease, std::move(place.upstream), nullptr, gateway_->clock_.now(), true});
+  attempts_.push_back({place, nullptr, gateway_->clock_.now(), true});
   attempts_[index].call =
       upstream.client->send(std::move(request), std::make_shared<Sink>(shared_from_this(), index));
-  const Millis hedge_after = gateway_->balancing().hedge_after;
+  const Millis hedge_after = gateway_->hedge_after();
   if (hedge_after.count() > 0 && !hedged_ && !hedge_timer_) {
     hedge_timer_ = net::call_after(gateway_->io_, hedge_after, [weak = weak_from_this()] {
       if (auto self = weak.lock()) self->on_hedge_timer();
@@ -127,7 +125,7 @@ void Relay::on_hedge_timer() {
   const bool elsewhere =
       std::find(tried_.begin(), tried_.end(), place->lease.backend) == tried_.end();
   if (!elsewhere) {
-    return gateway_->finish(place->lease, Outcome::kCancelled, place->upstream->config.name);
+    return gateway_->finish(*place, Outcome::kCancelled);
   }
   hedged_ = true;
   gateway_->metrics_.hedged();
@@ -142,7 +140,7 @@ bool Relay::has_open_attempt() const {
 // Gives the place back, once, and lets go of the call.
 void Relay::close(Attempt& attempt, Outcome outcome) {
   if (!std::exchange(attempt.open, false)) return;
-  gateway_->finish(attempt.lease, outcome, attempt.upstream->config.name);
+  gateway_->finish(attempt.place, outcome);
   attempt.call.reset();
 }
 
@@ -155,8 +153,9 @@ void Relay::on_head(size_t index, net::ClientHead head) {
   std::lock_guard lock(mutex_);
   Attempt& attempt = attempts_[index];
   if (over_ || !attempt.open) return;
-  const std::string& backend = attempt.upstream->config.name;
-  gateway_->metrics_.first_byte(backend, to_seconds(gateway_->clock_.now() - attempt.began));
+  const std::string& backend = attempt.upstream().config.name;
+  attempt.upstream().metrics.first_byte->observe(
+      to_seconds(gateway_->clock_.now() - attempt.began));
   if (is_worth_a_retry(head.status)) {
     const bool others = std::count_if(attempts_.begin(), attempts_.end(),
                                       [](const Attempt& a) { return a.open; }) > 1;
@@ -180,7 +179,7 @@ void Relay::on_head(size_t index, net::ClientHead head) {
 }
 
 void Relay::begin_answer(Attempt& attempt, const net::ClientHead& head) {
-  const std::string& backend = attempt.upstream->config.name;
+  const std::string& backend = attempt.upstream().config.name;
   is_events_ = net::find_header(head.headers, "content-type").starts_with("text/event-stream");
   gateway_->http_metrics_.answered(request_.path, head.status);
   gateway_->metrics_.answered(target_.model, backend, head.status);
@@ -216,7 +215,7 @@ void Relay::on_fault(size_t index, net::ClientFault fault, const std::string& wh
   std::lock_guard lock(mutex_);
   Attempt& attempt = attempts_[index];
   if (over_ || !attempt.open) return;
-  const std::string backend = attempt.upstream->config.name;
+  const std::string backend = attempt.upstream().config.name;
   log_to(gateway_->log_, LogLevel::kWarning, fmt::format("backend '{}': {}", backend, what));
   close(attempt, Outcome::kFailed);
   if (winner_ == index) return break_off(attempt);
@@ -241,7 +240,7 @@ void Relay::on_fault(size_t index, net::ClientFault fault, const std::string& wh
 // whole.
 void Relay::break_off(const Attempt& attempt) {
   over_ = true;
-  gateway_->metrics_.broke_off(attempt.upstream->config.name);
+  gateway_->metrics_.broke_off(attempt.upstream().config.name);
   if (is_events_) {
     const bool anthropic = upstream_path(request_.path) == "/messages";
     writer_->write(

@@ -27,8 +27,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
  private:
   class Sink;
   struct Attempt {
-    Lease lease;
-    std::shared_ptr<const Upstream> upstream;
+    Place place;
+    const Upstream& upstream() const { return *place.upstream; }
     std::shared_ptr<net::ClientCall> call;
     Nanos began{0};
     bool open = true;

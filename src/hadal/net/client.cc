@@ -38,6 +38,7 @@ constexpr auto kAwait = asio::use_awaitable;
 constexpr size_t kPiece = 16u << 10;
 constexpr size_t kReadAheadMax = 64u << 10;
 constexpr int kHeadsMax = 8;
+constexpr size_t kFirstRead = 4u << 10;  // most whole answers fit
 
 // One connection to the server, plain or TLS.
 struct Connection {
@@ -56,6 +57,7 @@ struct Connection {
   beast::tcp_stream stream;
   std::optional<beast::ssl_stream<beast::tcp_stream&>> tls;
   beast::flat_buffer buffer{kReadAheadMax + limits::kHeaderBytesMax};
+  std::unique_ptr<char[]> piece = std::make_unique_for_overwrite<char[]>(kPiece);
   steady_clock::time_point unused_since;
 };
 
@@ -140,6 +142,7 @@ class Call final : public ClientCall, public std::enable_shared_from_this<Call> 
   asio::awaitable<std::optional<Failure>> read_head(Stream& stream, Parser& parser);
   template <class Stream>
   asio::awaitable<std::optional<Failure>> read_body(Stream& stream, Parser& parser);
+  error_code parse_kept(Parser& parser);
   asio::awaitable<void> wait_for_resume();
   Failure failure(ClientFault when_late, const error_code& ec, std::string_view doing) const;
   std::string head_text() const;
@@ -242,6 +245,8 @@ asio::awaitable<std::optional<Failure>> Call::connect() {
   co_await stream.async_connect(found, asio::redirect_error(kAwait, ec));
   if (ec) co_return failure(ClientFault::kConnectTimeout, ec, "connecting");
   stream.socket().set_option(tcp::no_delay(true), ec);
+  stream.socket().non_blocking(true, ec);
+  connection_->buffer.reserve(kFirstRead);
   if (!connection_->tls) co_return std::nullopt;
   auto& tls = *connection_->tls;
   if (!SSL_set_tlsext_host_name(tls.native_handle(), options.url.host.c_str())) {
@@ -273,11 +278,19 @@ std::string Call::head_text() const {
 template <class Stream>
 asio::awaitable<std::optional<Failure>> Call::exchange(Stream& stream) {
   const std::string head = head_text();
-  const std::array<asio::const_buffer, 2> pieces = {asio::buffer(head),
-                                                    asio::buffer(request_.body)};
+  std::array<asio::const_buffer, 2> pieces = {asio::buffer(head), asio::buffer(request_.body)};
   error_code ec;
-  connection_->stream.expires_after(client_->options_.idle_timeout);
-  co_await asio::async_write(stream, pieces, asio::redirect_error(kAwait, ec));
+  if (!connection_->tls) {
+    // A fresh or quiet connection has room: no timer, no turn of the event loop.
+    const size_t sent = connection_->stream.socket().write_some(pieces, ec);
+    if (ec == asio::error::would_block) ec = {};
+    pieces[1] += sent > head.size() ? sent - head.size() : 0;
+    pieces[0] += std::min(sent, head.size());
+  }
+  if (!ec && asio::buffer_size(pieces) > 0) {
+    connection_->stream.expires_after(client_->options_.idle_timeout);
+    co_await asio::async_write(stream, pieces, asio::redirect_error(kAwait, ec));
+  }
   // A server may refuse before it has read everything, and then close: its answer counts.
   std::optional<Failure> unsent;
   if (ec) unsent = failure(ClientFault::kIdleTimeout, ec, "sending the request");
@@ -330,26 +343,48 @@ void Call::deliver_head(const Parser& parser) {
   if (!cancelled_) sink_->on_head(std::move(head));
 }
 
+// What has been read but not parsed: usually all of a short answer, which came with its head.
+error_code Call::parse_kept(Parser& parser) {
+  beast::flat_buffer& kept = connection_->buffer;
+  error_code ec;
+  while (kept.size() > 0 && !parser.is_done() && !paused_ && !cancelled_) {
+    auto& sink = parser.get().body();
+    sink.data = connection_->piece.get();
+    sink.size = kPiece;
+    const size_t used = parser.put(kept.data(), ec);
+    kept.consume(used);
+    const size_t size = kPiece - sink.size;
+    if (size > 0) paused_ = !sink_->on_bytes({connection_->piece.get(), size});
+    if (ec == http::error::need_buffer) continue;
+    if (ec) break;
+    if (used == 0) break;
+  }
+  if (ec == http::error::need_more || ec == http::error::need_buffer) ec = {};
+  return ec;
+}
+
 template <class Stream>
 asio::awaitable<std::optional<Failure>> Call::read_body(Stream& stream, Parser& parser) {
-  std::vector<char> piece;
-  while (!parser.is_done() && !cancelled_) {
-    if (piece.empty()) piece.resize(kPiece);
+  error_code ec = parse_kept(parser);
+  while (!ec && !parser.is_done() && !cancelled_) {
+    if (paused_) {
+      co_await wait_for_resume();
+      ec = parse_kept(parser);
+      continue;
+    }
     auto& sink = parser.get().body();
-    sink.data = piece.data();
-    sink.size = piece.size();
-    error_code ec;
+    sink.data = connection_->piece.get();
+    sink.size = kPiece;
     connection_->stream.expires_after(client_->options_.idle_timeout);
     co_await http::async_read_some(stream, connection_->buffer, parser,
                                    asio::redirect_error(kAwait, ec));
     if (ec == http::error::need_buffer) ec = {};
-    const size_t size = piece.size() - sink.size;
-    if (size > 0 && !cancelled_ && !sink_->on_bytes({piece.data(), size})) {
-      paused_ = true;
-      co_await wait_for_resume();
+    const size_t size = kPiece - sink.size;
+    if (size > 0 && !cancelled_) {
+      paused_ = !sink_->on_bytes({connection_->piece.get(), size});
     }
-    if (ec) co_return failure(ClientFault::kIdleTimeout, ec, "reading the answer");
   }
+  if (ec) co_return failure(ClientFault::kIdleTimeout, ec, "reading the answer");
   co_return std::nullopt;
 }
 

@@ -281,12 +281,15 @@ asio::awaitable<Refusal> Session::read_body(Parser& parser, std::string* body, R
   if (http11_ && beast::iequals(parser.get()[http::field::expect], "100-continue")) {
     if (!co_await write_all("HTTP/1.1 100 Continue\r\n\r\n")) gone_ = true;
   }
-  std::vector<char> step(kBodyStep);
+  // Not filled with zeros, and no larger than it need be: most bodies are small.
+  const size_t expected = static_cast<size_t>(parser.content_length().value_or(kBodyStep));
+  const size_t step_size = std::clamp<size_t>(expected, 1, kBodyStep);
+  const auto step = std::make_unique_for_overwrite<char[]>(step_size);
   stream_.expires_after(options.body_timeout);
   while (!parser.is_done()) {
     auto& sink = parser.get().body();
-    sink.data = step.data();
-    sink.size = step.size();
+    sink.data = step.get();
+    sink.size = step_size;
     error_code ec;
     // Goes on until `step` is full, so that a flood of tiny chunks costs parsing and nothing more.
     co_await http::async_read(stream_, buffer_, parser, asio::redirect_error(kAwait, ec));
@@ -294,7 +297,7 @@ asio::awaitable<Refusal> Session::read_body(Parser& parser, std::string* body, R
       gone_ = true;
       co_return refusal_for(ec);
     }
-    const size_t size = step.size() - sink.size;
+    const size_t size = step_size - sink.size;
     if (body->size() + size > options.body_bytes_max) {
       co_return Refusal{
           413, fmt::format("the request body has more than {} bytes", options.body_bytes_max)};
@@ -302,7 +305,7 @@ asio::awaitable<Refusal> Session::read_body(Parser& parser, std::string* body, R
     if (!held->grow(size, options.bodies_bytes_max)) {
       co_return Refusal{503, "too many bytes of other requests are being read, try again later"};
     }
-    body->append(step.data(), size);
+    body->append(step.get(), size);
   }
   co_return Refusal{};
 }

@@ -53,29 +53,22 @@ GatewayMetrics::GatewayMetrics(std::shared_ptr<obs::Registry> registry)
 void GatewayMetrics::answered(std::string_view model, std::string_view backend, int status) {
   answers_.with({std::string(model), std::string(backend), std::to_string(status)}).increment();
 }
-void GatewayMetrics::attempted(std::string_view backend, std::string_view outcome) {
-  attempts_.with({std::string(backend), std::string(outcome)}).increment();
+GatewayMetrics::Backend GatewayMetrics::backend(const std::string& name) {
+  return {&attempts_.with({name, "good"}), &attempts_.with({name, "failed"}),
+          &attempts_.with({name, "busy"}), &attempts_.with({name, "cancelled"}),
+          &first_byte_.with({name}),       &in_flight_.with({name}),
+          &tokens_.with({name}),           &up_.with({name})};
 }
 void GatewayMetrics::retried(std::string_view backend) {
   retries_.with({std::string(backend)}).increment();
 }
 void GatewayMetrics::hedged() { hedges_.increment(); }
 void GatewayMetrics::hedge_won() { hedges_won_.increment(); }
-void GatewayMetrics::first_byte(std::string_view backend, double seconds) {
-  first_byte_.with({std::string(backend)}).observe(seconds);
-}
 void GatewayMetrics::broke_off(std::string_view backend) {
   broken_.with({std::string(backend)}).increment();
 }
 void GatewayMetrics::checked(std::string_view backend, bool good) {
   checks_.with({std::string(backend), good ? "good" : "bad"}).increment();
-}
-void GatewayMetrics::load(std::string_view backend, int32_t in_flight, int64_t tokens) {
-  in_flight_.with({std::string(backend)}).set(in_flight);
-  tokens_.with({std::string(backend)}).set(static_cast<double>(tokens));
-}
-void GatewayMetrics::up(std::string_view backend, bool can_be_asked) {
-  up_.with({std::string(backend)}).set(can_be_asked ? 1 : 0);
 }
 void GatewayMetrics::waiting(size_t requests) { waiting_.set(static_cast<double>(requests)); }
 void GatewayMetrics::waited(double seconds) { waited_.observe(seconds); }

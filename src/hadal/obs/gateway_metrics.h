@@ -18,17 +18,20 @@ class GatewayMetrics {
 
   // A request's answer: whose it was ("none": nobody's), and its status.
   void answered(std::string_view model, std::string_view backend, int status);
-  // One attempt at a backend: "good", "failed", "busy" or "cancelled".
-  void attempted(std::string_view backend, std::string_view outcome);
   void retried(std::string_view backend);  // that was in vain
   void hedged();
   void hedge_won();
-  void first_byte(std::string_view backend, double seconds);
   void broke_off(std::string_view backend);  // in the middle of an answer
   void checked(std::string_view backend, bool good);
-  // Gauges.
-  void load(std::string_view backend, int32_t in_flight, int64_t tokens);
-  void up(std::string_view backend, bool can_be_asked);
+  // One backend's series, looked up once; valid as long as this.
+  struct Backend {
+    // Attempts that ended so.
+    obs::Counter *good, *failed, *busy, *cancelled;
+    obs::Histogram* first_byte;  // seconds
+    obs::Gauge *in_flight, *tokens;
+    obs::Gauge* up;  // 1: may be asked
+  };
+  Backend backend(const std::string& name);
   void waiting(size_t requests);
   void waited(double seconds);
 
