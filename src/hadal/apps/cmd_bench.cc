@@ -52,8 +52,11 @@ Result<std::string> bench(BenchFlags flags) {
   load.progress = [&](uint64_t done, uint64_t total) { progress(done, total); };
   if (!flags.runtime.quantize.empty()) load.quantize = dtype_from_name(flags.runtime.quantize);
   load.pack_cache = pack_cache_options(flags.runtime);
+  load.lock_pages = flags.runtime.mlock;
   load.log = stderr_log(LogLevel::kWarning);
   HADAL_TRY(auto model, load_model(files, *backend, load));
+  // Steps are measured, not the first touch of their weights.
+  if (const MappedFile* file = model->mapped_file()) file->populate(0, file->bytes().size());
   if (!flags.runtime.kv_type.empty()) {
     flags.bench.kv_dtype = *kv_type_from_name(flags.runtime.kv_type);
     flags.perplexity.kv_dtype = flags.bench.kv_dtype;

@@ -66,6 +66,8 @@ void add_pack_cache_flags(CLI::App& app, RuntimeOptions* options) {
                  "[~/.cache/hadal for models over 256 MB]");
   app.add_flag("--pack-cache-verify", options->pack_cache_verify,
                "read kept weights whole at start and compare checksums");
+  app.add_flag("--mlock", options->mlock,
+               "keep them in memory also while nobody asks; needs RLIMIT_MEMLOCK");
 }
 
 int parse_line(CLI::App& app, RuntimeFlags* flags, int argc, char** argv) {

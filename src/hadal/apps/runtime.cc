@@ -9,10 +9,12 @@
 
 #include "hadal/apps/embedded_model.h"
 #include "hadal/apps/version.h"
+#include "hadal/base/page_warmer.h"
 #include "hadal/base/threads.h"
 #include "hadal/format/identity.h"
 #include "hadal/format/model_files.h"
 #include "hadal/hw/cpu.h"
+#include "hadal/hw/memory.h"
 #include "hadal/kernels/backend.h"
 #include "hadal/model/model.h"
 
@@ -204,6 +206,21 @@ Result<KvDiskOptions> disk_options(const RuntimeOptions& options, const ModelFil
   return disk;
 }
 
+// Null where there is nothing to do, or no room for it: then pages would push each other out.
+std::unique_ptr<PageWarmer> warm_pages(const MappedFile* file, const Engine& engine,
+                                       const Clock& clock, const LogSink& log) {
+  if (file == nullptr) return nullptr;
+  if (file->bytes().size() > memory_info().available) {
+    log_to(log, LogLevel::kWarning,
+           fmt::format("the weights, {} bytes, are more than the memory that is free: steps will "
+                       "wait for the disk",
+                       file->bytes().size()));
+    return nullptr;
+  }
+  return std::make_unique<PageWarmer>(
+      *file, [&engine] { return engine.idle(); }, clock, log, PageWarmer::Options());
+}
+
 }  // namespace
 
 std::string own_model_name(const std::string& model) {
@@ -241,6 +258,7 @@ struct Runtime::Parts {
   ServedModel served;
   std::string summary;
   std::unique_ptr<Engine> engine;
+  std::unique_ptr<PageWarmer> warmer;
 };
 
 Runtime::Runtime(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -281,6 +299,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   HADAL_TRY(const ModelConfig described, model_config(files));
   HADAL_TRY_VOID(Engine::check_vocabulary(*parts->tokenizer, described));
   load.pack_cache = pack_cache_options(options);
+  load.lock_pages = options.mlock;
   load.log = log;
   load.drafts = wants_next_token_layer(described, speculate, draft != nullptr);
   HADAL_TRY(KvDiskOptions disk, disk_options(options, files, *parts->backend, *parts->pool));
@@ -291,6 +310,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
           ? fmt::format("{:.1f} B", static_cast<double>(config.parameters_total()) / 1e9)
           : fmt::format("{:.1f} M", static_cast<double>(config.parameters_total()) / 1e6);
   const uint64_t weight_bytes = model->weight_bytes();
+  const MappedFile* const mapped = model->mapped_file();
   const std::string architecture(architecture_name(config.architecture));
   served.fingerprint = fmt::format("hadal-{}", parts->backend->name());
 
@@ -301,6 +321,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
             Engine::make(std::move(model), *parts->tokenizer, *parts->backend, *parts->pool,
                          engine_options, *parts->metrics, clock, log, std::move(draft)));
   served.engine = parts->engine.get();
+  parts->warmer = warm_pages(mapped, *parts->engine, clock, log);
   parts->summary =
       fmt::format("{}: {}, {} parameters, {} MB, {}, {} threads, context {}", served.names.front(),
                   architecture, parameters, (weight_bytes + 999'999) / 1'000'000,

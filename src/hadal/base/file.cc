@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "hadal/base/check.h"
 
@@ -159,6 +161,45 @@ void MappedFile::prefetch(size_t offset, size_t size) const {
   const size_t begin = offset / kPage * kPage;
   const size_t end = offset + size;
   if (end > begin) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_WILLNEED);
+}
+
+bool MappedFile::resident(size_t offset, size_t size) const {
+  HADAL_CHECK(offset <= size_ && size <= size_ - offset, path_);
+  const size_t begin = offset / kPage * kPage;
+  const size_t pages = (offset + size - begin + kPage - 1) / kPage;
+  std::vector<unsigned char> in_memory(pages);
+  void* const at = const_cast<std::byte*>(data_) + begin;
+  if (pages == 0) return true;
+  if (::mincore(at, pages * kPage, in_memory.data()) != 0) return false;
+  return std::ranges::all_of(in_memory, [](unsigned char page) { return (page & 1) != 0; });
+}
+
+void MappedFile::populate(size_t offset, size_t size) const {
+  HADAL_CHECK(offset <= size_ && size <= size_ - offset, path_);
+  const size_t begin = offset / kPage * kPage;
+  const size_t end = offset + size;
+  if (begin == end) return;
+  if (::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_POPULATE_READ) == 0)
+    return;
+  // Before Linux 5.14.
+  for (size_t at = begin; at < end; at += kPage) {
+    static_cast<void>(*static_cast<const volatile std::byte*>(data_ + at));
+  }
+}
+
+Status MappedFile::lock() const {
+  // On first touch: locking all of a large file at once would hold up whoever does it.
+  if (size_ == 0 || ::mlock2(data_, size_, MLOCK_ONFAULT) == 0) return {};
+  const std::string reason = std::strerror(errno);
+  rlimit limit{};
+  ::getrlimit(RLIMIT_MEMLOCK, &limit);
+  const std::string allowed =
+      limit.rlim_cur == RLIM_INFINITY ? "any number of" : std::to_string(limit.rlim_cur);
+  return fail(Code::kExhausted,
+              path_ + ": cannot lock " + std::to_string(size_) + " bytes in memory: " + reason +
+                  "; RLIMIT_MEMLOCK allows " + allowed +
+                  " bytes: raise it (ulimit -l, LimitMEMLOCK= of systemd, --ulimit memlock= of a "
+                  "container), or give the process CAP_IPC_LOCK");
 }
 
 // Read, not mapped: a file that shrinks meanwhile is a short answer instead of a SIGBUS, and the

@@ -43,6 +43,13 @@ class MappedFile {
   void release(size_t offset, size_t size) const;
   // Tells the kernel that [offset, offset + size) is about to be read in order.
   void prefetch(size_t offset, size_t size) const;
+  // Whether the system has the whole range in memory now. Says nothing about the next moment.
+  bool resident(size_t offset, size_t size) const;
+  // Maps every page of the range, reading from the disk what is not in memory.
+  void populate(size_t offset, size_t size) const;
+  // Every page stays in memory from its first touch on, until the file is closed. kExhausted names
+  // the limit that forbids it.
+  Status lock() const;
 
  private:
   static Result<MappedFile> open(const std::string& path, size_t alignment);

@@ -41,6 +41,7 @@ struct EngineConfig {
   Millis target_itl{500};
   std::string cpu_impl;
   std::string pack_cache;
+  bool mlock = false;
   bool operator==(const EngineConfig&) const = default;
 };
 

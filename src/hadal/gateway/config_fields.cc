@@ -56,7 +56,9 @@ Section<EngineConfig> engine_section() {
               {"the best there is"})
       .text("pack_cache", &EngineConfig::pack_cache,
             "folder that keeps packed weights for the next start, or `off`",
-            {"the user's cache, for large models"});
+            {"the user's cache, for large models"})
+      .boolean("mlock", &EngineConfig::mlock,
+               "keep packed weights in memory also while nobody asks; needs RLIMIT_MEMLOCK");
   return section;
 }
 

@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 
+#include "hadal/base/file.h"
 #include "hadal/base/result.h"
 #include "hadal/base/threads.h"
 #include "hadal/format/model_files.h"
@@ -30,6 +31,9 @@ struct LoadOptions {
   // Called from the loading thread with bytes done and bytes in all.
   std::function<void(uint64_t done, uint64_t total)> progress;
   PackCacheOptions pack_cache = {};
+  // Weights in a mapped file stay in memory once they were touched. Forbidden: an error, not a
+  // warning.
+  bool lock_pages = false;
   LogSink log = {};
   // Loads the next-token-prediction layer too, where the files have one that can run;
   // config().drafts says so.
@@ -78,6 +82,8 @@ class Model {
   // How many of them lie in a mapped file: memory that the system counts as free, though every step
   // needs it.
   virtual uint64_t mapped_bytes() const { return 0; }
+  // That file, valid while the model lives; null: there is none.
+  virtual const MappedFile* mapped_file() const { return nullptr; }
 };
 
 // What the files say the model is. kUnsupported names an unknown architecture.

@@ -71,6 +71,7 @@ class PackReader final : public kernels::WeightMemory {
                                                   ThreadPool* pool);
   Result<Extent> take(uint64_t bytes) override;
   uint64_t bytes() const { return file_.bytes().size(); }
+  const MappedFile& file() const { return file_; }
   const std::string& path() const { return file_.path(); }
 
  private:

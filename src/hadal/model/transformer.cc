@@ -49,6 +49,7 @@ class Transformer final : public Model {
   ConstView draft(const DraftBatch& batch, KvArena& cache) override;
   uint64_t weight_bytes() const override;
   uint64_t mapped_bytes() const override { return packed_ ? packed_->bytes() : 0; }
+  const MappedFile* mapped_file() const override { return packed_ ? &packed_->file() : nullptr; }
 
  private:
   using Progress = std::function<void(uint64_t done)>;
@@ -133,6 +134,7 @@ Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
       if (written) packed_ = cache->publish(std::move(found.writer), plan, options.pool);
     }
   }
+  if (packed_ && options.lock_pages) HADAL_TRY_VOID(packed_->file().lock());
   const Reading reading = packed_ ? Reading::kVectors : Reading::kAll;
   HADAL_TRY(weights_, read(source(reading), packed_.get(), packed_ ? Progress() : progress));
   progress(total);
