@@ -139,7 +139,7 @@ void add_serve_flags(CLI::App& app, ServeFlags* flags) {
   add_runtime_flags(app, &flags->runtime);
   app.add_option("--target-itl", flags->runtime.options.target_itl_ms,
                  "milliseconds between a stream's tokens that prompts of others may cause, 0: any "
-                 "[500]")
+                 "[1000]")
       ->check(CLI::Range(0.0, 3'600'000.0));
   auto* key = app.add_option("--api-key", flags->api_key, "keys that may ask, comma-separated");
   app.add_option("--api-key-file", flags->api_key_file, "the same, a line each, from a file")

@@ -104,7 +104,7 @@ struct EngineOptions {
   int32_t step_rows_max = 512;  // rows of one step: decode rows first, then prompt chunks
   int32_t prefill_rows_with_decode = 1 << 16;  // prompt rows in a step that others' tokens wait for
   // What such a step may take, by the measured speed of those before it; 0: any time.
-  Nanos target_itl = std::chrono::milliseconds(500);
+  Nanos target_itl = std::chrono::milliseconds(1000);
   DType kv_dtype = DType::kF16;
   Speculate speculate = Speculate::kAuto;
   int32_t draft_max = 16;  // guesses a sequence and step, at most 64; 0 is kOff

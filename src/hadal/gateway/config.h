@@ -38,7 +38,7 @@ struct EngineConfig {
   std::string speculate;
   std::string draft;
   int32_t draft_max = -1;
-  Millis target_itl{500};
+  Millis target_itl{1'000};
   std::string cpu_impl;
   std::string pack_cache;
   bool mlock = false;
