@@ -47,7 +47,7 @@ struct EngineConfig {
 
 struct TimeoutConfig {
   Millis connect{5'000};
-  Millis first_byte{120'000};
+  Millis first_byte{600'000};
   Millis idle{60'000};
   bool operator==(const TimeoutConfig&) const = default;
 };

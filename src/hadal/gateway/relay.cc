@@ -220,7 +220,10 @@ void Relay::on_fault(size_t index, net::ClientFault fault, const std::string& wh
   close(attempt, Outcome::kFailed);
   if (winner_ == index) return break_off(attempt);
   if (has_open_attempt()) return;  // the other one goes on
-  if (gateway_->take_retry(static_cast<int32_t>(attempts_.size()))) {
+  // One that took too long to begin is being computed, most likely: asking for it again would only
+  // make that worse.
+  const bool again = fault != net::ClientFault::kFirstByteTimeout;
+  if (again && gateway_->take_retry(static_cast<int32_t>(attempts_.size()))) {
     gateway_->metrics_.retried(backend);
     return try_to_start(false);
   }
