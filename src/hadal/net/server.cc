@@ -167,6 +167,7 @@ class Session : public std::enable_shared_from_this<Session> {
 asio::awaitable<void> Session::run() {
   error_code ec;
   stream_.socket().set_option(tcp::no_delay(true), ec);
+  stream_.socket().non_blocking(true, ec);
   while (co_await serve_one()) {
   }
   stream_.socket().shutdown(tcp::socket::shutdown_both, ec);
@@ -438,10 +439,14 @@ asio::awaitable<void> Session::linger() {
 
 asio::awaitable<bool> Session::write_all(std::string_view bytes) {
   while (!bytes.empty()) {
+    // A client that reads has room for what comes: no timer, no turn of the event loop for it.
     error_code ec;
-    stream_.expires_after(server_.options_.write_timeout);
-    const size_t size = co_await stream_.async_write_some(asio::buffer(bytes.data(), bytes.size()),
-                                                          asio::redirect_error(kAwait, ec));
+    size_t size = stream_.socket().write_some(asio::buffer(bytes.data(), bytes.size()), ec);
+    if (ec == asio::error::would_block) {
+      stream_.expires_after(server_.options_.write_timeout);
+      size = co_await stream_.async_write_some(asio::buffer(bytes.data(), bytes.size()),
+                                               asio::redirect_error(kAwait, ec));
+    }
     if (ec) co_return false;
     bytes.remove_prefix(size);
   }
