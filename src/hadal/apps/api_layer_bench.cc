@@ -33,6 +33,7 @@
 #include "hadal/apps/prompt.h"
 #include "hadal/apps/service.h"
 #include "hadal/base/check.h"
+#include "hadal/base/limits.h"
 #include "hadal/format/model_files.h"
 #include "hadal/net/server.h"
 #include "hadal/text/detokenizer.h"
@@ -334,6 +335,7 @@ int run(const Flags& flags) {
   auto model = std::make_shared<ServedModel>();
   model->names = {"bench"};
   model->tokenizer = &*tokenizer;
+  model->token_cache = std::make_shared<TokenCache>(limits::kTokenCacheBytes);
   model->chat = ChatFormat(ChatForm::kDeepseekR1);
   model->tools = ToolForm::kDeepseekV3;
   model->reasons = true;

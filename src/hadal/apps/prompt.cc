@@ -155,6 +155,8 @@ api::Parsed<ChatPrompt> chat_prompt(const ServedModel& model, const api::ChatReq
       request.thinking.value_or(request.thinks_unasked || !model.chat->answers_without_thinking());
   options.reasoning_effort = request.effort;
   options.local_seconds = local_seconds;
+  options.cache = model.token_cache.get();
+  options.cache_scope = request.cache_scope;
   if (model.own_calls && model.chat->renders_tools()) options.tools = tools;
   HADAL_TRY(auto encoded, model.chat->encode_chat(*model.tokenizer, messages, options));
 

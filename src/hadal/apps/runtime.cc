@@ -9,6 +9,7 @@
 
 #include "hadal/apps/embedded_model.h"
 #include "hadal/apps/version.h"
+#include "hadal/base/limits.h"
 #include "hadal/base/page_warmer.h"
 #include "hadal/base/threads.h"
 #include "hadal/format/identity.h"
@@ -293,6 +294,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   if (served.names.empty()) served.names.push_back(served.root);
   served.created = clock.unix_seconds();
   served.tokenizer = &*parts->tokenizer;
+  served.token_cache = std::make_shared<TokenCache>(limits::kTokenCacheBytes);
   take_chat(*parts->tokenizer, log, &served);
   HADAL_TRY(served.defaults, sampling_defaults(options, files));
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,9 +31,10 @@ struct ServedModel {
   std::string fingerprint;
   int64_t created = 0;
   const Tokenizer* tokenizer = nullptr;
-  std::optional<ChatFormat> chat;      // empty: plain completion only
-  ToolForm tools = ToolForm::kHermes;  // how it writes calls
-  bool own_calls = false;              // ... and its template too; else they are put into words
+  std::shared_ptr<TokenCache> token_cache;  // of this tokenizer; may be null
+  std::optional<ChatFormat> chat;           // empty: plain completion only
+  ToolForm tools = ToolForm::kHermes;       // how it writes calls
+  bool own_calls = false;  // ... and its template too; else they are put into words
   Engine* engine = nullptr;
   SamplingDefaults defaults;
   bool reasons = false;  // <think> in an answer is a marker, not text

@@ -30,6 +30,7 @@ inline constexpr size_t kStopStringBytesMax = 1'024;
 inline constexpr size_t kLogitBiasMax = 1'024;
 inline constexpr int kTopLogprobsMax = 20;
 inline constexpr int kChoicesMax = 128;
-inline constexpr size_t kPromptsMax = 2'048;  // of one /v1/completions request
+inline constexpr size_t kPromptsMax = 2'048;           // of one /v1/completions request
+inline constexpr size_t kTokenCacheBytes = 32u << 20;  // texts and their tokens, of one model
 
 }  // namespace hadal::limits

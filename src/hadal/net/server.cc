@@ -11,12 +11,12 @@
 #include <boost/asio.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
-#include <ctime>
 #include <exception>
 #include <set>
 #include <thread>
 #include <utility>
 
+#include "hadal/net/http_date.h"
 #include "hadal/net/reservation.h"
 
 namespace hadal::net {
@@ -56,6 +56,10 @@ Refusal refusal_for(const error_code& ec) {
     return {400, "malformed HTTP request: " + ec.message()};
   }
   return {};
+}
+
+Refusal too_large(const ServerOptions& options) {
+  return {413, fmt::format("the request body has more than {} bytes", options.body_bytes_max)};
 }
 
 }  // namespace
@@ -255,7 +259,10 @@ Refusal Session::check_head(const Parser& parser, HttpRequest* request) const {
   for (const auto& field : message) {
     request->headers.push_back({std::string(field.name_string()), std::string(field.value())});
   }
+  const auto length_text = message[http::field::content_length];
   if (message.count(http::field::content_length) > 1 ||
+      length_text.find_first_not_of("0123456789") != length_text.npos ||  // "5, 5" is two as well
+
       (message.count(http::field::transfer_encoding) > 0 &&
        (message.count(http::field::content_length) > 0 || !http11_))) {
     return {400, "a request has one Content-Length or Transfer-Encoding: chunked, not both"};
@@ -286,6 +293,10 @@ asio::awaitable<Refusal> Session::read_body(Parser& parser, std::string* body, R
   const size_t expected = static_cast<size_t>(parser.content_length().value_or(kBodyStep));
   const size_t step_size = std::clamp<size_t>(expected, 1, kBodyStep);
   const auto step = std::make_unique_for_overwrite<char[]>(step_size);
+  auto check_chunk = [&options](uint64_t size, beast::string_view, error_code& ec) {
+    if (size > options.body_bytes_max) ec = http::error::body_limit;
+  };
+  parser.on_chunk_header(check_chunk);
   stream_.expires_after(options.body_timeout);
   while (!parser.is_done()) {
     auto& sink = parser.get().body();
@@ -296,12 +307,12 @@ asio::awaitable<Refusal> Session::read_body(Parser& parser, std::string* body, R
     co_await http::async_read(stream_, buffer_, parser, asio::redirect_error(kAwait, ec));
     if (ec && ec != http::error::need_buffer) {
       gone_ = true;
+      if (ec == http::error::body_limit) co_return too_large(options);
       co_return refusal_for(ec);
     }
     const size_t size = step_size - sink.size;
     if (body->size() + size > options.body_bytes_max) {
-      co_return Refusal{
-          413, fmt::format("the request body has more than {} bytes", options.body_bytes_max)};
+      co_return too_large(options);
     }
     if (!held->grow(size, options.bodies_bytes_max)) {
       co_return Refusal{503, "too many bytes of other requests are being read, try again later"};

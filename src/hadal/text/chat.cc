@@ -423,9 +423,10 @@ Result<EncodedChat> ChatFormat::encode_chat(const Tokenizer& tokenizer,
                                             std::span<const ChatMessage> messages,
                                             const ChatOptions& options) const {
   HADAL_TRY(const auto rendered, pieces(messages, options));
-  return EncodedChat{tokenizer.encode_parts(rendered.parts(), false),
-                     options.add_generation_prompt && rendered.inside_thinking(),
-                     options.add_generation_prompt && rendered.thinking_closed()};
+  return EncodedChat{
+      tokenizer.encode_parts(rendered.parts(), false, options.cache, options.cache_scope),
+      options.add_generation_prompt && rendered.inside_thinking(),
+      options.add_generation_prompt && rendered.thinking_closed()};
 }
 
 bool ChatFormat::opens_thinking(const ChatOptions& options) const {

@@ -44,6 +44,8 @@ struct ChatOptions {
   std::span<const ChatTool> tools = {};  // listed if renders_tools()
   std::string reasoning_effort = {};     // "high", "max"; empty: not set
   int64_t local_seconds = 0;             // now, since 1970 in local time, for templates that ask
+  TokenCache* cache = nullptr;           // of tokens, see Tokenizer::encode_parts
+  std::string_view cache_scope = {};
 };
 
 struct EncodedChat {

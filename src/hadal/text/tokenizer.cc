@@ -200,6 +200,21 @@ struct Tokenizer::Impl {
     if (at_start && data.add_space_prefix) escaped.insert(0, escape_spaces(" "));
     pieces->encode(escaped, out);
   }
+
+  // The same through a cache, if there is one.
+  void encode_plain(std::string_view text, bool at_start, TokenCache* cache, std::string_view scope,
+                    std::vector<TokenId>* out) const {
+    if (cache == nullptr || text.size() < TokenCache::kTextBytesMin) {
+      return encode_plain(text, at_start, out);
+    }
+    if (const TokenCache::Tokens known = cache->find(scope, text, at_start)) {
+      out->insert(out->end(), known->begin(), known->end());
+      return;
+    }
+    const size_t before = out->size();
+    encode_plain(text, at_start, out);
+    cache->put(scope, text, at_start, std::span(*out).subspan(before));
+  }
 };
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -220,7 +235,8 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOption
   return encode_parts({&part, 1}, options.add_bos);
 }
 
-std::vector<TokenId> Tokenizer::encode_parts(std::span<const TextPart> parts, bool add_bos) const {
+std::vector<TokenId> Tokenizer::encode_parts(std::span<const TextPart> parts, bool add_bos,
+                                             TokenCache* cache, std::string_view scope) const {
   std::string joined;
   if (parts.size() > 1) {
     for (const TextPart& part : parts) joined.append(part.text);
@@ -239,13 +255,13 @@ std::vector<TokenId> Tokenizer::encode_parts(std::span<const TextPart> parts, bo
     while (true) {
       const SpecialTokens::Found found = specials.find(all.substr(0, end), from);
       if (found.length == 0) break;
-      impl_->encode_plain(all.substr(plain, found.begin - plain), at_start, &out);
+      impl_->encode_plain(all.substr(plain, found.begin - plain), at_start, cache, scope, &out);
       out.push_back(found.id);
       at_start = true;
       plain = from = found.begin + found.length;
     }
   }
-  impl_->encode_plain(all.substr(plain), at_start, &out);
+  impl_->encode_plain(all.substr(plain), at_start, cache, scope, &out);
   return out;
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "hadal/base/result.h"
+#include "hadal/text/token_cache.h"
 #include "hadal/text/vocab.h"
 
 namespace hadal {
@@ -50,7 +51,10 @@ class Tokenizer {
   // The parts joined and encoded as one text, so that words may reach across borders, as when a
   // template was rendered first; but a special token is recognised only inside one part, by that
   // part's rule.
-  std::vector<TokenId> encode_parts(std::span<const TextPart> parts, bool add_bos) const;
+  // What `cache` holds is not encoded again, and what is new is put into it, both within `scope`;
+  // the tokens are the same with a cache and without.
+  std::vector<TokenId> encode_parts(std::span<const TextPart> parts, bool add_bos,
+                                    TokenCache* cache = nullptr, std::string_view scope = {}) const;
 
   // The bytes a token stands for; may be part of a character. Control tokens give "" unless
   // `show_special`. `id` must be in [0, vocabulary_size()).
