@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@ namespace {
 using namespace hadal::net;
 
 constexpr size_t kBodyMax = 4'096;
+constexpr std::chrono::milliseconds kPatience{30'000};  // a busy machine may be as slow as that
 
 // Says what it understood; /stream in two pieces, /promise as an answer that was announced.
 void handle(HttpRequest request, ResponseWriter writer) {
@@ -41,6 +43,7 @@ HttpServer& server() {
     options.handler_threads = 1;
     options.body_bytes_max = kBodyMax;
     options.header_bytes_max = 2'048;
+    options.idle_timeout = options.header_timeout = options.body_timeout = kPatience * 2;
     options.error_body = [](int status, std::string_view message) {
       return fmt::format("{{{} {}}}", status, message);
     };
@@ -69,7 +72,8 @@ std::string exchange(std::string_view bytes, size_t piece) {
   std::string said;
   for (;;) {
     pollfd waiting{client, POLLIN, 0};
-    HADAL_CHECK(poll(&waiting, 1, 5'000) > 0, "the server neither answers nor closes");
+    HADAL_CHECK(poll(&waiting, 1, static_cast<int>(kPatience.count())) > 0,
+                "the server neither answers nor closes");
     char buffer[4'096];
     const ssize_t size = recv(client, buffer, sizeof(buffer), 0);
     if (size <= 0) break;

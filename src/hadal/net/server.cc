@@ -41,9 +41,12 @@ struct Refusal {
   std::string message;
 };
 
-Refusal refusal_for(const error_code& ec) {
+Refusal refusal_for(const error_code& ec, const ServerOptions& options) {
   if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
-    return {431, fmt::format("the request head is larger than {} bytes", limits::kHeaderBytesMax)};
+    return {431, fmt::format("the request head is larger than {} bytes", options.header_bytes_max)};
+  }
+  if (ec == http::error::body_limit) {
+    return {413, fmt::format("the request body has more than {} bytes", options.body_bytes_max)};
   }
   if (ec == beast::error::timeout) return {408, "the request took too long to arrive"};
   if (ec == http::error::bad_version) return {505, "only HTTP/1.0 and HTTP/1.1 are spoken here"};
@@ -56,10 +59,6 @@ Refusal refusal_for(const error_code& ec) {
     return {400, "malformed HTTP request: " + ec.message()};
   }
   return {};
-}
-
-Refusal too_large(const ServerOptions& options) {
-  return {413, fmt::format("the request body has more than {} bytes", options.body_bytes_max)};
 }
 
 }  // namespace
@@ -183,7 +182,7 @@ asio::awaitable<bool> Session::serve_one() {
   parser.header_limit(static_cast<uint32_t>(server_.options_.header_bytes_max));
   parser.body_limit(boost::none);  // read_body counts
   if (error_code ec = co_await read_head(parser)) {
-    Refusal refusal = refusal_for(ec);
+    Refusal refusal = refusal_for(ec, server_.options_);
     co_await refuse(std::move(refusal));
     co_return false;
   }
@@ -261,8 +260,7 @@ Refusal Session::check_head(const Parser& parser, HttpRequest* request) const {
   }
   const auto length_text = message[http::field::content_length];
   if (message.count(http::field::content_length) > 1 ||
-      length_text.find_first_not_of("0123456789") != length_text.npos ||  // "5, 5" is two as well
-
+      length_text.find_first_not_of("0123456789") != length_text.npos ||  // "5, 5": two
       (message.count(http::field::transfer_encoding) > 0 &&
        (message.count(http::field::content_length) > 0 || !http11_))) {
     return {400, "a request has one Content-Length or Transfer-Encoding: chunked, not both"};
@@ -307,12 +305,11 @@ asio::awaitable<Refusal> Session::read_body(Parser& parser, std::string* body, R
     co_await http::async_read(stream_, buffer_, parser, asio::redirect_error(kAwait, ec));
     if (ec && ec != http::error::need_buffer) {
       gone_ = true;
-      if (ec == http::error::body_limit) co_return too_large(options);
-      co_return refusal_for(ec);
+      co_return refusal_for(ec, options);
     }
     const size_t size = step_size - sink.size;
     if (body->size() + size > options.body_bytes_max) {
-      co_return too_large(options);
+      co_return refusal_for(http::error::body_limit, options);
     }
     if (!held->grow(size, options.bodies_bytes_max)) {
       co_return Refusal{503, "too many bytes of other requests are being read, try again later"};

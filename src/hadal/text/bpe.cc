@@ -6,6 +6,7 @@
 #include <queue>
 #include <unordered_map>
 
+#include "hadal/base/check.h"
 #include "hadal/text/unicode.h"
 
 namespace hadal {
@@ -185,33 +186,35 @@ void BytePairEncoder::encode_short(std::span<TokenId> symbols, std::vector<Token
 }
 
 void BytePairEncoder::encode_long(std::span<TokenId> symbols, std::vector<TokenId>* out) const {
+  // 32 bits a place: one word may be all of a request's body, and each of its bytes costs this.
   struct Candidate {
     int32_t rank;
-    size_t at;
+    uint32_t at;
     uint64_t key;  // the pair it was made for; another pair now stands there when it is outdated
     bool operator>(const Candidate& other) const {
       return rank != other.rank ? rank > other.rank : at > other.at;
     }
   };
   constexpr TokenId kGone = -2;
-  const size_t end = symbols.size();
-  std::vector<size_t> next(end);
-  std::vector<size_t> previous(end);
+  HADAL_CHECK(symbols.size() < UINT32_MAX);
+  const auto end = static_cast<uint32_t>(symbols.size());
+  std::vector<uint32_t> next(end);
+  std::vector<uint32_t> previous(end);
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
-  const auto offer = [&](size_t at) {
+  const auto offer = [&](uint32_t at) {
     if (next[at] == end) return;
     const Merge* merge = find(symbols[at], symbols[next[at]]);
     if (merge != nullptr) queue.push({merge->rank, at, merge->key});
   };
-  for (size_t i = 0; i < end; ++i) {
+  for (uint32_t i = 0; i < end; ++i) {
     next[i] = i + 1;
     previous[i] = i - 1;  // wraps for the first, which is tested for before use
   }
-  for (size_t i = 0; i < end; ++i) offer(i);
+  for (uint32_t i = 0; i < end; ++i) offer(i);
   while (!queue.empty()) {
     const Candidate top = queue.top();
     queue.pop();
-    const size_t right = symbols[top.at] == kGone ? end : next[top.at];
+    const uint32_t right = symbols[top.at] == kGone ? end : next[top.at];
     if (right == end || pair_key(symbols[top.at], symbols[right]) != top.key) continue;
     symbols[top.at] = find(symbols[top.at], symbols[right])->result;
     symbols[right] = kGone;
@@ -220,7 +223,7 @@ void BytePairEncoder::encode_long(std::span<TokenId> symbols, std::vector<TokenI
     if (top.at > 0) offer(previous[top.at]);
     offer(top.at);
   }
-  for (size_t i = 0; i < end; i = next[i]) out->push_back(symbols[i]);
+  for (uint32_t i = 0; i < end; i = next[i]) out->push_back(symbols[i]);
 }
 
 }  // namespace hadal

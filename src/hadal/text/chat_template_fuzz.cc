@@ -16,6 +16,17 @@ using namespace hadal;
 
 constexpr const char* kMarker = "<|secret|>";  // only messages and tools say it
 
+// A template within its limits may still take seconds, and under the sanitizers a minute: numbers
+// of three digits are left to jinja_fuzz, which has smaller limits.
+bool has_large_number(std::string_view text) {
+  int digits = 0;
+  for (const char c : text) {
+    digits = c >= '0' && c <= '9' ? digits + 1 : 0;
+    if (digits >= 3) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -24,6 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       {"<s>", "<|im_start|>", "<|im_end|>", kMarker, "<think>", "</think>"});
   vocab.chat_template.assign(reinterpret_cast<const char*>(data) + 1, size - 1);
   if (vocab.chat_template.find("secret") != std::string::npos) return 0;
+  if (has_large_number(vocab.chat_template)) return 0;
   vocab.bos = hadal::testing::id_of(vocab, "<s>");
   const auto tokenizer = Tokenizer::make(std::move(vocab));
   HADAL_CHECK(tokenizer.has_value());
