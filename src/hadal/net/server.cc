@@ -16,7 +16,7 @@
 #include <thread>
 #include <utility>
 
-#include "hadal/net/http_date.h"
+#include "hadal/net/answer_head.h"
 #include "hadal/net/reservation.h"
 
 namespace hadal::net {
@@ -137,7 +137,6 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> refuse(Refusal refusal);
   asio::awaitable<void> linger();
   asio::awaitable<bool> write_all(std::string_view bytes);
-  std::string head_text(const Exchange::Head& head) const;
   void wake() {
     wake_timer_.cancel();
     if (exchange_ && exchange_->abandoned()) {  // also out of a write that the client does not take
@@ -357,7 +356,7 @@ asio::awaitable<bool> Session::send_some(Exchange::Taken taken, bool* streamed) 
       taken.head->headers = {{"Content-Type", "application/json"}};
       taken.head->length = taken.bytes.size();
     }
-    text = head_text(*taken.head);
+    text = answer_head(*taken.head, http11_, keep_alive_);
   }
   if (!head_only_ && !taken.bytes.empty()) {
     if (*streamed && http11_) {
@@ -370,21 +369,6 @@ asio::awaitable<bool> Session::send_some(Exchange::Taken taken, bool* streamed) 
   }
   const bool sent = co_await write_all(text);
   co_return sent;
-}
-
-std::string Session::head_text(const Exchange::Head& head) const {
-  std::string text = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", head.status,
-                                 status_text(head.status), http_date(std::time(nullptr)));
-  for (const Header& header : head.headers) {
-    text += header.name + ": " + header.value + "\r\n";
-  }
-  if (!head.streamed) {
-    text += fmt::format("Content-Length: {}\r\n", head.length);
-  } else if (http11_) {
-    text += "Transfer-Encoding: chunked\r\n";
-  }
-  text += keep_alive_ ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
-  return text;
 }
 
 // Reads ahead while an answer is under way, to notice at once that the client has gone. What a
@@ -426,7 +410,7 @@ asio::awaitable<void> Session::refuse(Refusal refusal) {
   if (refusal.status == 503) head.headers.push_back({"Retry-After", "1"});
   std::string body = server_.options_.error_body(refusal.status, refusal.message);
   head.length = body.size();
-  std::string text = head_text(head);
+  std::string text = answer_head(head, http11_, keep_alive_);
   if (!head_only_) text += body;
   const bool sent = co_await write_all(text);
   if (sent) co_await linger();
