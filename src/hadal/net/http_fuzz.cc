@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "hadal/base/check.h"
@@ -54,15 +55,26 @@ HttpServer& server() {
   return *instance;
 }
 
-// Everything the server says to `bytes`, sent in pieces of `piece`.
-std::string exchange(std::string_view bytes, size_t piece) {
-  const int client = socket(AF_INET, SOCK_STREAM, 0);
-  HADAL_CHECK(client >= 0);
+// The server closes first, and each of its closed connections holds a port for a minute: where none
+// is left, one comes free.
+int connected() {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(server().port());
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  HADAL_CHECK(connect(client, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+  for (auto waited = std::chrono::milliseconds(0);; waited += std::chrono::milliseconds(100)) {
+    const int client = socket(AF_INET, SOCK_STREAM, 0);
+    HADAL_CHECK(client >= 0);
+    if (connect(client, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return client;
+    close(client);
+    HADAL_CHECK(waited < 4 * kPatience, "no connection to the server");
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+}
+
+// Everything the server says to `bytes`, sent in pieces of `piece`.
+std::string exchange(std::string_view bytes, size_t piece) {
+  const int client = connected();
   const linger reset{1, 0};  // no port is left waiting
   setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
   for (; !bytes.empty(); bytes.remove_prefix(std::min(piece, bytes.size()))) {
