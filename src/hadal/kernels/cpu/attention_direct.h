@@ -5,10 +5,12 @@
 // What is rounded, besides the cache: bf16: scaled queries and weights, to bf16. int8: a query's
 // coarse part to int8 with one scale, its fine part to 12 bits with another; weights (times the
 // value's scale) to 8 bits of the greatest that the query has in a span. Integer sums are exact, so
-// their order is free; bf16 sums take positions and elements in ascending pairs. Both ways a lane's
-// numbers are a function of its query and of the positions that it sees.
+// their order is free; of bf16, a score is four sums of every fourth pair of elements, added 0 + 2,
+// 1 + 3, then both, and a context takes positions in ascending pairs. Both ways a lane's numbers are
+// a function of its query and of the positions that it sees.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -53,7 +55,7 @@ struct Ahead {
     }
     left += (bytes + 63) / 64;
   }
-  // The next call of a kernel is one of `parts` that share what is left.
+  // The next call of a kernel is one of `parts` that share what is left, and has so many steps.
   void share(int64_t parts) { budget = std::max<int64_t>(0, (left + parts - 1) / parts); }
   void spread(int64_t steps) { each = (budget + steps - 1) / steps; }
 };
