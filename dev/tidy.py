@@ -34,7 +34,7 @@ VENDORS = [
     (r"boost/json/fwd\.hpp", {"api", "text", "format", "model", "tools", "apps"}, True),
     (r"boost/json(\.hpp|/.*)", {"api", "text", "format", "model", "tools", "apps"}, False),
     (r"boost/.*", {"net"}, False),
-    (r"openssl/.*", {"net"}, False),
+    (r"openssl/.*", {"net", "gateway"}, False),
     (r"pcre2\.h|utf8proc\.h", {"text"}, False),
     (r"spdlog/.*|CLI/.*", {"apps"}, True),
     (r"yaml-cpp/.*", {"gateway"}, False),

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "hadal/api/error.h"
+#include "hadal/apps/answer_cache.h"
 #include "hadal/apps/commands.h"
 #include "hadal/apps/flags.h"
 #include "hadal/apps/runtime.h"
@@ -195,6 +196,34 @@ int check_config(const std::string& path, const gateway::Config& config) {
   return 0;
 }
 
+// What requests pass on their way. Both are set once the server, on whose threads the gateway
+// lives, is there.
+struct Front {
+  Service& service;
+  std::atomic<gateway::Gateway*> gateway{nullptr};
+  std::atomic<AnswerCache*> answers{nullptr};
+
+  bool is_quick(const net::HttpRequest& request) const {
+    const gateway::Gateway* upstream = gateway;
+    return upstream != nullptr && upstream->is_surely_passed_on(request);
+  }
+  void handle(net::HttpRequest request, net::ResponseWriter writer) {
+    AnswerCache* cache = answers;
+    if (cache != nullptr && service.accepts(request)) {
+      return cache->handle(std::move(request), std::move(writer));
+    }
+    go_on(std::move(request), std::move(writer));
+  }
+  void go_on(net::HttpRequest request, net::ResponseWriter writer) {
+    gateway::Gateway* upstream = gateway;
+    if (upstream != nullptr && upstream->is_passed_on(request) && service.accepts(request) &&
+        upstream->handle(request, writer)) {
+      return;
+    }
+    service.handle(std::move(request), std::move(writer));
+  }
+};
+
 }  // namespace
 
 int cmd_serve(int argc, char** argv) {
@@ -225,22 +254,13 @@ int cmd_serve(int argc, char** argv) {
   if (config) {
     if (auto good = check_secrets(*config); !good) return usage_error(good.error().what);
   }
-  // Set once the server, on whose threads it lives, is there.
-  std::atomic<gateway::Gateway*> front{nullptr};
+  Front front{service};
   net::ServerOptions options = server_options(flags);
-  options.is_quick = [&](const net::HttpRequest& request) {
-    const gateway::Gateway* gateway = front;
-    return gateway != nullptr && gateway->is_surely_passed_on(request);
-  };
+  options.is_quick = [&](const net::HttpRequest& request) { return front.is_quick(request); };
   auto server = net::HttpServer::start(
       std::move(options),
       [&](net::HttpRequest request, net::ResponseWriter writer) {
-        gateway::Gateway* gateway = front;
-        if (gateway != nullptr && gateway->is_passed_on(request) && service.accepts(request) &&
-            gateway->handle(request, writer)) {
-          return;
-        }
-        service.handle(std::move(request), std::move(writer));
+        front.handle(std::move(request), std::move(writer));
       },
       stderr_log(LogLevel::kInfo));
   if (!server) {
@@ -248,13 +268,24 @@ int cmd_serve(int argc, char** argv) {
     return 1;
   }
   std::shared_ptr<gateway::Gateway> gateway;  // shared with the requests under way
+  std::unique_ptr<AnswerCache> cache;
   std::optional<LiveConfig> live;
   if (config) {
     gateway = gateway::Gateway::make((*server)->io(), clock, registry, stderr_log(LogLevel::kInfo),
                                      std::random_device()());
     live.emplace(flags.config, *config, service, *gateway, stderr_log(LogLevel::kInfo));
     if (auto applied = live->apply(*config); !applied) return usage_error(applied.error().what);
-    front = gateway.get();
+    front.gateway = gateway.get();
+    auto made = AnswerCache::make(
+        *config,
+        [&](net::HttpRequest request, net::ResponseWriter writer) {
+          front.go_on(std::move(request), std::move(writer));
+        },
+        clock, registry, stderr_log(LogLevel::kInfo));
+    if (!made) return usage_error(made.error().what);
+    cache = std::move(*made);
+    live->on_apply([&](const gateway::Config& read) { cache->configure(read); });
+    front.answers = cache.get();
   }
   fmt::print("listening on port {}\n", (*server)->port());
   std::fflush(stdout);

@@ -107,6 +107,8 @@ std::vector<std::string> waits_for_restart(const gateway::Config& running,
   compare(running.server.host == read.server.host, "server.host");
   compare(running.server.port == read.server.port, "server.port");
   compare(running.server.connections == read.server.connections, "server.connections");
+  compare(running.cache.disk == read.cache.disk && running.cache.disk_max == read.cache.disk_max,
+          "cache.disk");
   const gateway::BackendConfig* before = running.local();
   const gateway::BackendConfig* after = read.local();
   if ((before == nullptr) != (after == nullptr)) {
@@ -123,6 +125,7 @@ Status LiveConfig::apply(const gateway::Config& config) {
   HADAL_TRY(auto access, make_access(config));
   HADAL_TRY_VOID(gateway_.configure(config, access->directory, upstream_key));
   service_.configure(std::move(access));
+  if (on_apply_) on_apply_(config);
   return {};
 }
 

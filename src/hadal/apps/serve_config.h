@@ -1,6 +1,7 @@
 // hadal.yaml on its way into a service, at start and while it runs.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,6 +46,10 @@ class LiveConfig {
         gateway_(gateway),
         log_(std::move(log)) {}
 
+  // Also told of each configuration that is applied.
+  void on_apply(std::function<void(const gateway::Config&)> callback) {
+    on_apply_ = std::move(callback);
+  }
   // Puts `config` into service and gateway; on an error, into neither.
   Status apply(const gateway::Config& config);
   // Reads the file again and applies it. A mistake is logged and changes nothing.
@@ -57,6 +62,7 @@ class LiveConfig {
   Service& service_;
   gateway::Gateway& gateway_;
   const LogSink log_;
+  std::function<void(const gateway::Config&)> on_apply_;
 };
 
 }  // namespace hadal::apps

@@ -212,6 +212,7 @@ Result<Config> load_config(const std::string& path, const ConfigContext& context
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
   make_absolute(folder, &config->server.keys_file);
+  make_absolute(folder, &config->cache.disk);
   for (BackendConfig& backend : config->backends) {
     if (backend.model != kEmbedded) make_absolute(folder, &backend.model);
     make_absolute(folder, &backend.key_file);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "hadal/base/result.h"
+#include "hadal/gateway/cache_config.h"
 #include "hadal/gateway/field.h"
 #include "hadal/net/url.h"
 
@@ -109,6 +110,7 @@ struct Config {
   ServerConfig server;
   std::vector<BackendConfig> backends;
   std::vector<AliasConfig> aliases;
+  CacheConfig cache;
   BalancingConfig balancing;
   bool operator==(const Config&) const = default;
 

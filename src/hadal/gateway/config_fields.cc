@@ -189,6 +189,7 @@ Section<Config> whole() {
       .required()
       .map("aliases", &Config::aliases, &AliasConfig::name, "model", alias_section(),
            "more names for models")
+      .inside("cache", &Config::cache, cache_section(), "answers given again")
       .inside("balancing", &Config::balancing, balancing_section(),
               "how requests are spread over backends");
   return section;

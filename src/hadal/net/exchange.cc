@@ -198,17 +198,27 @@ ResponseWriter::~ResponseWriter() {
   if (exchange_) exchange_->abandon();
 }
 
+void ResponseWriter::also(Header header) {
+  std::erase_if(more_, [&](const Header& other) { return other.name == header.name; });
+  more_.push_back(std::move(header));
+}
+
+std::vector<Header> ResponseWriter::with_more(std::vector<Header> headers) {
+  headers.insert(headers.end(), more_.begin(), more_.end());
+  return headers;
+}
+
 void ResponseWriter::respond(int status, std::vector<Header> headers, std::string body) {
-  exchange_->respond(status, std::move(headers), std::move(body));
+  exchange_->respond(status, with_more(std::move(headers)), std::move(body));
 }
 
 void ResponseWriter::start_stream(int status, std::vector<Header> headers,
                                   Exchange::Heartbeat heartbeat) {
-  exchange_->start_stream(status, std::move(headers), std::move(heartbeat));
+  exchange_->start_stream(status, with_more(std::move(headers)), std::move(heartbeat));
 }
 
 void ResponseWriter::start_sized(int status, std::vector<Header> headers, size_t length) {
-  exchange_->start_sized(status, std::move(headers), length);
+  exchange_->start_sized(status, with_more(std::move(headers)), length);
 }
 
 size_t ResponseWriter::waiting() const { return exchange_->waiting(); }
@@ -217,7 +227,7 @@ void ResponseWriter::on_room(std::function<void()> callback) {
 }
 
 void ResponseWriter::promise(std::vector<Header> headers, Exchange::Heartbeat heartbeat) {
-  exchange_->promise(std::move(headers), std::move(heartbeat));
+  exchange_->promise(with_more(std::move(headers)), std::move(heartbeat));
 }
 
 bool ResponseWriter::write(std::string_view bytes) { return exchange_->write(bytes); }

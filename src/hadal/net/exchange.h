@@ -87,8 +87,8 @@ class Exchange {
 };
 
 // Exactly one of: respond(), with or without a promise() before it, or start_stream() or
-// start_sized() then write()s then finish(). A writer that goes out of scope before that answers 500, or breaks the stream off so that the client sees it is not
-// whole.
+// start_sized() then write()s then finish(). A writer that goes out of scope before that answers
+// 500, or breaks the stream off so that the client sees it is not whole.
 class ResponseWriter {
  public:
   explicit ResponseWriter(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
@@ -96,6 +96,9 @@ class ResponseWriter {
   ResponseWriter& operator=(ResponseWriter&&) = delete;
   ~ResponseWriter();
 
+  // One more header of the answer, whoever writes it; before it begins.
+  // A second of the same name counts instead of the first.
+  void also(Header header);
   void respond(int status, std::vector<Header> headers, std::string body);
   // Sends the head at once. While nothing else is written, `heartbeat` is sent every so often.
   void start_stream(int status, std::vector<Header> headers, Exchange::Heartbeat heartbeat = {});
@@ -120,7 +123,10 @@ class ResponseWriter {
   void on_room(std::function<void()> callback);
 
  private:
+  std::vector<Header> with_more(std::vector<Header> headers);
+
   std::shared_ptr<Exchange> exchange_;
+  std::vector<Header> more_;
 };
 
 }  // namespace hadal::net
