@@ -96,8 +96,8 @@ class _Cursor:
         return self.take(_SCALAR[kind])
 
 
-def read(path):
-    """Returns (metadata, {name: float32 array in row-major order})."""
+def read(path, places=False):
+    """Returns (metadata, {name: float32 array in row-major order}); with `places`, {name: (offset, bytes)} alone."""
     with open(path, "rb") as source:
         data = source.read()
     cursor = _Cursor(data)
@@ -115,11 +115,12 @@ def read(path):
         dims = [cursor.take("<Q") for _ in range(ndim)]
         entries.append((name, dims[::-1], cursor.take("<I"), cursor.take("<Q")))
     base = cursor.at + (-cursor.at % ALIGNMENT)
-    tensors = {}
+    tensors, found = {}, {}
     for name, shape, kind, offset in entries:
         count = int(np.prod(shape))
         size = count * 4 if kind == F32 else count // BLOCK * (2 + BLOCK)
+        found[name] = (base + offset, size)
         blob = data[base + offset:base + offset + size]
         tensors[name] = (np.frombuffer(blob, np.float32).reshape(shape) if kind == F32
                          else q8_0_decode(blob, shape))
-    return meta, tensors
+    return found if places else (meta, tensors)
