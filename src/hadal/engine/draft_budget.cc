@@ -10,7 +10,11 @@ namespace {
 
 // Guessing must promise this much more than plain decoding: estimates are noisy, and a wrong guess
 // costs others' latency too.
-constexpr double kClearly = 1.04;
+constexpr double kClearly = 1.06;
+constexpr double kClearlyMore =
+    0.01;  // for every row of the step, up to 16: there it costs more people
+constexpr double kValueLeast = 0.001;  // less likely guesses pay nowhere
+constexpr double kSlowerMost = 1.25;
 constexpr double kSecondsLeast = 1e-9;  // a clock that stands still makes rows free
 
 struct Guess {
@@ -18,82 +22,163 @@ struct Guess {
   size_t offer;
 };
 
-}  // namespace
+// Seconds to make the guesses that are taken, as they are taken one after the other.
+class DraftCost {
+ public:
+  explicit DraftCost(const DraftTimes* times) : times_(times) {}
 
-StepTimes::StepTimes(std::function<double(int32_t)> expected)
-    : expected_(std::move(expected)), entries_(kRowsMax + 1) {}
-
-void StepTimes::observe(int32_t rows, double seconds) {
-  if (rows < 1 || rows > kRowsMax) return;
-  Entry& entry = entries_[rows];
-  ++steps_;
-  if (steps_ - entry.step > kFresh) entry.count = 0;
-  entry.samples[entry.count++ % kSamples] = static_cast<float>(seconds);
-  entry.step = steps_;
-  std::vector<float> sorted(entry.samples.begin(),
-                            entry.samples.begin() + std::min(entry.count, kSamples));
-  std::ranges::sort(sorted);
-  entry.median = sorted[(sorted.size() - 1) / 2];
-}
-
-bool StepTimes::knows(int32_t rows) const {
-  if (rows < 1 || rows > kRowsMax) return false;
-  const Entry& entry = entries_[rows];
-  return entry.count > 0 && steps_ - entry.step <= kFresh;
-}
-
-int32_t StepTimes::nearest(int32_t rows, int32_t direction) const {
-  for (int32_t r = rows; r >= 1 && r <= kRowsMax; r += direction) {
-    if (knows(r)) return r;
+  // Guess number `number` (from 1) of a sequence.
+  void add(int32_t number) {
+    HADAL_CHECK(times_ != nullptr);
+    rows_ += number == 1 ? 2 : 1;  // every row of the step makes an entry, its own row's too
+    if (number == 1) return;
+    const auto call = static_cast<size_t>(number - 2);
+    if (call == sequences_.size()) sequences_.push_back(0);
+    const int32_t before = sequences_[call]++;
+    further_ +=
+        times_->further.seconds(before + 1) - (before > 0 ? times_->further.seconds(before) : 0.0);
   }
-  return 0;
-}
+  double seconds() const { return rows_ > 0 ? times_->first.seconds(rows_) + further_ : 0.0; }
 
-double StepTimes::seconds(int32_t rows) const {
-  rows = std::clamp(rows, 1, kRowsMax);
-  const int32_t below = nearest(rows, -1);
-  const int32_t above = nearest(rows, +1);
-  if (below == 0 && above == 0) return 0;
-  const auto ratio = [this](int32_t r) { return entries_[r].median / expected_(r); };
-  double factor = ratio(below == 0 ? above : below);
-  if (below != 0 && above > below) {
-    const double along = static_cast<double>(rows - below) / (above - below);
-    factor += along * (ratio(above) - factor);
-  }
-  return factor * expected_(rows);
-}
+ private:
+  const DraftTimes* times_;
+  int32_t rows_ = 0;
+  std::vector<int32_t> sequences_;  // of each further call
+  double further_ = 0;
+};
 
-void share_out(std::span<const Offer> offers, int32_t rows, int32_t room, const StepTimes& times,
-               std::vector<int32_t>* take) {
-  take->assign(offers.size(), 0);
-  if (!times.knows(rows)) return;
+std::vector<Guess> guesses_of(std::span<const Offer> offers) {
   std::vector<Guess> guesses;
   for (size_t i = 0; i < offers.size(); ++i) {
     double value = offers[i].acceptance;
-    const double later = offers[i].later < 0 ? offers[i].acceptance : offers[i].later;
-    for (int32_t g = 0; g < offers[i].guesses; ++g, value *= later) {
+    for (int32_t g = 0; g < offers[i].guesses && value > kValueLeast; ++g) {
       guesses.push_back({value, i});
+      value *= offers[i].later;
     }
   }
   // Of equal values the earlier offer's, and within an offer in order: a prefix of this list takes
   // a prefix of each offer.
   std::ranges::stable_sort(guesses, std::greater(), &Guess::value);
+  return guesses;
+}
+
+}  // namespace
+
+StepTimes::StepTimes(const std::function<double(int32_t)>& expected, int64_t fresh)
+    : fresh_(fresh), entries_(kRowsMax + 1) {
+  for (int32_t rows = 0; rows <= kRowsMax; ++rows) {
+    expected_.push_back(expected(std::max(rows, 1)));
+  }
+}
+
+void StepTimes::observe(int32_t rows, double seconds) {
+  if (rows < 1 || rows > kRowsMax) return;
+  Entry& entry = entries_[rows];
+  ++steps_;
+  if (steps_ - entry.step > fresh_) entry.count = 0;
+  entry.samples[entry.count++ % kSamples] = static_cast<float>(seconds);
+  entry.step = steps_;
+  highest_ = std::max(highest_, rows);
+  std::vector<float> sorted(entry.samples.begin(),
+                            entry.samples.begin() + std::min(entry.count, kSamples));
+  std::ranges::sort(sorted);
+  entry.seconds = sorted[(sorted.size() - 1) / 4];
+}
+
+bool StepTimes::knows(int32_t rows) const {
+  if (rows < 1 || rows > kRowsMax) return false;
+  const Entry& entry = entries_[rows];
+  return entry.count > 0 && steps_ - entry.step <= fresh_;
+}
+
+bool StepTimes::settled(int32_t rows) const {
+  int32_t count = 0;
+  for (int32_t r = rows - rows / 4; r <= std::min(rows + rows / 4, kRowsMax); ++r) {
+    if (knows(r)) count += std::min(entries_[r].count, kSettled);
+  }
+  return count >= kSettled;
+}
+
+// Factors between known numbers lie on a line, beyond them they stay. `value`: of a known number;
+// 0: it does not count.
+void StepTimes::draw(const std::function<double(int32_t rows)>& value) const {
+  int32_t before = 0;  // the last number that counts
+  for (int32_t r = 1; r <= highest_; ++r) {
+    const double own = knows(r) ? value(r) : 0.0;
+    if (own == 0.0) continue;
+    const double from = before == 0 ? own : factors_[before];
+    for (int32_t i = before + 1; i <= r; ++i) {
+      factors_[i] = from + static_cast<double>(i - before) / (r - before) * (own - from);
+    }
+    before = r;
+  }
+  for (int32_t i = before + 1; i <= highest_ && before > 0; ++i) factors_[i] = factors_[before];
+}
+
+void StepTimes::infer() const {
+  inferred_ = steps_;
+  factors_.assign(static_cast<size_t>(highest_) + 1, 0.0);
+  double most = 0;  // seconds, so far
+  draw([&](int32_t r) {
+    if (entries_[r].count < kSettled) return 0.0;
+    most = std::max(most, double{entries_[r].seconds});
+    return most / expected_[r];
+  });
+  // One slow step says little: a number that was measured once or twice is at most a bit slower
+  // than the others say.
+  const std::vector<double> settled = factors_;
+  most = 0;
+  draw([&](int32_t r) {
+    double seconds = entries_[r].seconds;
+    const bool few = entries_[r].count < kSettled;
+    if (few && settled[r] > 0) {
+      seconds = std::min(seconds, kSlowerMost * settled[r] * expected_[r]);
+    }
+    seconds = std::max(seconds, most);
+    if (!few) most = seconds;
+    return seconds / expected_[r];
+  });
+}
+
+double StepTimes::seconds(int32_t rows) const {
+  rows = std::clamp(rows, 1, kRowsMax);
+  if (inferred_ != steps_) infer();
+  return factors_.empty() ? 0.0 : factors_[std::min(rows, highest_)] * expected_[rows];
+}
+
+void CallTime::observe(int32_t rows, double seconds) {
+  samples_[count_++ % kSamples] = seconds / (kBase + rows);
+  std::vector<double> sorted(samples_.begin(), samples_.begin() + std::min(count_, kSamples));
+  std::ranges::sort(sorted);
+  factor_ = sorted[(sorted.size() - 1) / 4];
+}
+
+double share_out(std::span<const Offer> offers, int32_t rows, int32_t room, const StepTimes& times,
+                 const DraftTimes* drafting, std::vector<int32_t>* take) {
+  take->assign(offers.size(), 0);
+  if (!times.settled(rows)) return 0;
+  const std::vector<Guess> guesses = guesses_of(offers);
   const auto most =
       std::min({static_cast<int32_t>(guesses.size()), room, StepTimes::kRowsMax - rows});
+  std::vector<int32_t> taken(offers.size());
+  DraftCost cost(drafting);
   double tokens = rows;
-  double extra = 0;
-  double best_rate = kClearly * tokens / std::max(times.seconds(rows), kSecondsLeast);
+  const double plain = tokens / std::max(times.seconds(rows), kSecondsLeast);
+  double best_rate = (kClearly + kClearlyMore * std::min(rows, 16)) * plain;
   int32_t best = 0;
   for (int32_t n = 1; n <= most; ++n) {
     const Guess& guess = guesses[n - 1];
     tokens += guess.value;
-    extra += offers[guess.offer].extra;
-    const double rate = tokens / (std::max(times.seconds(rows + n), kSecondsLeast) + extra);
+    const int32_t number = ++taken[guess.offer];
+    if (offers[guess.offer].by_drafter) cost.add(number);
+    const double seconds = times.seconds(rows + n) + cost.seconds();
+    const double rate = tokens / std::max(seconds, kSecondsLeast);
     if (rate <= best_rate) continue;
     best_rate = rate;
     best = n;
   }
   for (int32_t n = 0; n < best; ++n) ++(*take)[guesses[n].offer];
+  return best > 0 ? best_rate : plain;
 }
 
 }  // namespace hadal

@@ -10,6 +10,7 @@
 // Pure but for the state that observe() feeds; one thread at a time.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -20,64 +21,110 @@
 
 namespace hadal {
 
-// Seconds of a step of decode rows, by their number: medians of recent steps. Numbers not measured
-// lately are inferred from the nearest measured ones by the expected curve.
+// Seconds of a step of decode rows, by their number: of recent steps the lower quartile, since
+// what else the machine does can only add, and never less than for fewer rows: otherwise whoever
+// looks for the best number finds the luckiest. Numbers not measured lately are inferred from the
+// nearest measured ones by the expected curve.
 class StepTimes {
  public:
   static constexpr int32_t kRowsMax = 512;
 
   // `expected`: what a step of so many rows should cost, in any unit; positive, not decreasing.
-  explicit StepTimes(std::function<double(int32_t rows)> expected);
+  // `fresh`: steps for which a measurement counts.
+  explicit StepTimes(const std::function<double(int32_t rows)>& expected, int64_t fresh = 256);
 
   void observe(int32_t rows, double seconds);
-  // Measured within the last kFresh steps.
+  // Measured within the last `fresh` steps.
   bool knows(int32_t rows) const;
+  // That many, or nearly, several times: the first step of a kind finds the last kind's data in the
+  // caches.
+  bool settled(int32_t rows) const;
   // 0 before the first observation.
   double seconds(int32_t rows) const;
 
  private:
-  static constexpr int64_t kFresh = 256;
-  static constexpr int32_t kSamples = 5;
+  static constexpr int32_t kSamples = 8;
+  static constexpr int32_t kSettled = 4;
   struct Entry {
     std::array<float, kSamples> samples{};
     int32_t count = 0;  // ever
     int64_t step = 0;   // of the last sample
-    float median = 0;
+    float seconds = 0;
   };
-  int32_t nearest(int32_t rows, int32_t direction) const;
+  void draw(const std::function<double(int32_t rows)>& value) const;
+  void infer() const;
 
-  std::function<double(int32_t)> expected_;
+  std::vector<double> expected_;  // [kRowsMax + 1]
+  int64_t fresh_;
   std::vector<Entry> entries_;  // [kRowsMax + 1]
   int64_t steps_ = 0;
+  // What follows from all this as of `inferred_` steps: factors of the expected curve; [highest_ +
+  // 1].
+  mutable std::vector<double> factors_;
+  mutable int64_t inferred_ = 0;
+  int32_t highest_ = 0;  // of the numbers ever observed
+};
+
+// Seconds of a call that makes guesses, by its rows: base + rows, times a factor that all calls of
+// late tell, whatever their rows (their lower quartile). 0 where nothing is known, so that they are
+// tried.
+class CallTime {
+ public:
+  void observe(int32_t rows, double seconds);
+  // A step without a call: what was slow may have been the machine's fault, so hope returns.
+  void rest() { factor_ *= kRest; }
+  double seconds(int32_t rows) const { return factor_ * (kBase + rows); }
+
+ private:
+  static constexpr double kBase = 4.0;  // what a call costs besides, in rows
+  static constexpr double kRest = 0.998;
+  static constexpr int32_t kSamples = 8;
+  std::array<double, kSamples> samples_{};
+  int32_t count_ = 0;
+  double factor_ = 0;
+};
+
+struct DraftTimes {
+  CallTime first;    // takes in new rows and makes a guess a sequence
+  CallTime further;  // makes one more guess a sequence: a row each
 };
 
 // The share of guesses of one kind that were right, each given that those before it were.
 class Acceptance {
  public:
-  explicit Acceptance(double start, double weight) : start_(start), rate_(start), weight_(weight) {}
-  void observe(bool right) { rate_ += weight_ * ((right ? 1.0 : 0.0) - rate_); }
-  // Nothing was tried: hope returns slowly, so that it will be tried again.
-  void rest() { rate_ += weight_ / 16 * (start_ - rate_); }
+  // `weight`: of a new observation, once there have been enough; the first ones weigh more, as in a
+  // mean, `start` being as good as `sure` of them.
+  explicit Acceptance(double start, double weight, double sure)
+      : start_(start), rate_(start), weight_(weight), count_(sure) {}
+  void observe(bool right) {
+    count_ += 1;
+    const double weight = std::max(weight_, 1.0 / count_);
+    rate_ += weight * ((right ? 1.0 : 0.0) - rate_);
+  }
+  // Nothing was tried: hope returns, at `pace` of an observation's weight, so that it will be.
+  void rest(double pace) { rate_ += pace * weight_ * (start_ - rate_); }
   double rate() const { return rate_; }
 
  private:
   double start_;
   double rate_;
-  double weight_;  // of a new observation
+  double weight_;
+  double count_;
 };
 
 // What a sequence could run beside its own row.
 struct Offer {
-  double acceptance = 0;  // of the first guess
-  int32_t guesses = 0;    // how many there are
-  double extra = 0;       // seconds that each costs beside its row (a draft model's)
-  double later =
-      -1;  // of each further guess, given that those before it are right; -1: as the first
+  double acceptance = 0;    // of the first guess
+  double later = 0;         // of each further guess, given that those before it are right
+  int32_t guesses = 0;      // how many there are
+  bool by_drafter = false;  // they have yet to be made
 };
 
 // `take[i]` of offers[i].guesses for a step that has `rows` rows without them, at most `room` in
-// all. All 0 when that is fastest, or when the time of a plain step is not known.
-void share_out(std::span<const Offer> offers, int32_t rows, int32_t room, const StepTimes& times,
-               std::vector<int32_t>* take);
+// all. All 0 when that is fastest, or when the time of a plain step is not known. `drafting`: what
+// making guesses takes; may be null when no offer is by a drafter. Returns the expected tokens a
+// second; 0 when the time of a plain step is not known.
+double share_out(std::span<const Offer> offers, int32_t rows, int32_t room, const StepTimes& times,
+                 const DraftTimes* drafting, std::vector<int32_t>* take);
 
 }  // namespace hadal

@@ -1,6 +1,7 @@
 #include "hadal/engine/drafter.h"
 
 #include <algorithm>
+#include <limits>
 #include <unordered_map>
 #include <utility>
 
@@ -11,6 +12,11 @@
 namespace hadal {
 namespace {
 
+// Beside more layers than this, one more for every row of a prompt is less than 3 %. Otherwise a
+// prompt's last positions must do: what guesses lose is less than what a long prompt would.
+constexpr int32_t kLayersCheap = 32;
+constexpr int32_t kLookBack = 128;
+
 TokenId best_of(ConstView logits, int64_t row, int32_t vocabulary) {
   return select_first({logits.row(row), static_cast<size_t>(vocabulary)}).token;
 }
@@ -19,6 +25,7 @@ TokenId best_of(ConstView logits, int64_t row, int32_t vocabulary) {
 struct Rows {
   std::vector<int32_t> tokens, hidden, wanted;
   std::vector<kernels::Segment> segments;
+  std::vector<int32_t> unseen;  // blocks, of each segment
 
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }
   void clear() {
@@ -26,10 +33,12 @@ struct Rows {
     hidden.clear();
     wanted.clear();
     segments.clear();
+    unseen.clear();
   }
   void add_segment(std::span<const int32_t> added, int32_t position,
-                   std::span<const kv::BlockId> blocks) {
+                   std::span<const kv::BlockId> blocks, int32_t blocks_unseen = 0) {
     segments.push_back({size(), static_cast<int32_t>(added.size()), position, blocks});
+    unseen.push_back(blocks_unseen);
     tokens.insert(tokens.end(), added.begin(), added.end());
   }
 };
@@ -40,7 +49,8 @@ struct Chain {
   int32_t position;
   int32_t covered;  // positions that have blocks
   std::span<const kv::BlockId> blocks;
-  int32_t row;  // of the last call
+  int32_t row;         // of the last call
+  int32_t unseen = 0;  // blocks
 
   bool goes_on() const {
     return static_cast<int32_t>(request->guesses.size()) < request->count && position < covered &&
@@ -66,14 +76,20 @@ void fill_chain_rows(std::vector<Chain>& chains, Rows* rows) {
     rows->wanted.push_back(rows->size());
     rows->hidden.push_back(chain.row);
     chain.row = rows->size();
-    rows->add_segment(std::span(chain.request->guesses).last(1), chain.position++, chain.blocks);
+    rows->add_segment(std::span(chain.request->guesses).last(1), chain.position++, chain.blocks,
+                      chain.unseen);
   }
 }
 
 class MtpDrafter final : public Drafter {
  public:
   MtpDrafter(Model& model, KvArena& cache, int32_t vocabulary, const Clock& clock)
-      : model_(model), cache_(cache), vocabulary_(vocabulary), clock_(clock) {}
+      : model_(model),
+        cache_(cache),
+        vocabulary_(vocabulary),
+        clock_(clock),
+        look_back_(model.config().layers > kLayersCheap ? std::numeric_limits<int32_t>::max()
+                                                        : kLookBack) {}
 
   void draft(const sched::Plan& plan, sched::Scheduler& scheduler,
              std::span<DraftRequest> requests) override {
@@ -87,13 +103,10 @@ class MtpDrafter final : public Drafter {
       row += segment.rows;
     }
     if (rows_.size() == 0) return;
-    take_guesses(call(), vocabulary_, &chains_);
+    call(false, &times_.first);
     while (!chains_.empty()) {
-      const Nanos start = clock_.now();
-      const size_t count = chains_.size();
       fill_chain_rows(chains_, &rows_);
-      take_guesses(call(), vocabulary_, &chains_);
-      took(clock_.now() - start, count);
+      call(true, &times_.further);
     }
   }
   void forget(uint64_t /*id*/) override {}
@@ -107,37 +120,76 @@ class MtpDrafter final : public Drafter {
     auto held = scheduler.held(segment.id);
     if (!held || held->computed <= segment.first_position) return;
     const auto found = wanted_.find(segment.id);
-    DraftRequest* request = found == wanted_.end() ? nullptr : found->second;
-    if (request != nullptr) {
-      scheduler.cover(segment.id, held->computed + request->count);
+    if (found == wanted_.end()) return;
+    DraftRequest& request = *found->second;
+    if (request.count > 0) {
+      scheduler.cover(segment.id, held->computed + request.count);
       held = scheduler.held(segment.id);
     }
     const int32_t block_tokens = cache_.layout().block_tokens;
     const auto covered = static_cast<int32_t>(held->blocks.size()) * block_tokens;
     const int32_t first = segment.first_position;
-    const int32_t from = first > 0 && first % block_tokens == 0 ? first : first + 1;
     // The token behind the last row is missing where the answer has ended.
     const auto known = static_cast<int32_t>(held->tokens.size());
     const int32_t last = std::min({held->computed, covered - 1, known - 1});
+    const int32_t from = first_entry(*held, first);
+    request.waits = true;
     if (from > last) return;
+    const int32_t unseen = blocks_unseen(*held, from);
     for (int32_t q = from; q <= last; ++q) {
       rows_.hidden.push_back(q == first ? DraftBatch::kFromBlock : row + q - 1 - first);
     }
     rows_.add_segment(held->tokens.subspan(static_cast<size_t>(from), last - from + 1), from,
-                      held->blocks);
-    if (request == nullptr || last < held->computed || request->count == 0) return;
+                      held->blocks, unseen);
+    const bool sees_enough = unseen == 0 || last - unseen * block_tokens >= kSeenMin;
+    request.waits = !sees_enough;
+    if (last < held->computed || request.count == 0 || !sees_enough) return;
     rows_.wanted.push_back(rows_.size() - 1);
-    chains_.push_back({request, last + 1, covered, held->blocks, rows_.size() - 1});
+    chains_.push_back({&request, last + 1, covered, held->blocks, rows_.size() - 1, unseen});
   }
 
-  ConstView call() {
-    return model_.draft({rows_.tokens, rows_.segments, rows_.hidden, rows_.wanted}, cache_);
+  // Where entries begin that can and should be made behind rows from `first` on: behind a gap
+  // only with a block's beginning, and of a long prompt only near its end.
+  int32_t first_entry(const sched::Scheduler::Held& held, int32_t first) const {
+    const int32_t block_tokens = cache_.layout().block_tokens;
+    const int32_t begin = first / block_tokens * block_tokens;
+    int32_t from = first > 0 && first == begin ? first : first + 1;
+    const int32_t near = static_cast<int32_t>(held.tokens.size()) - look_back_;
+    const bool gap =
+        from > begin && first > 0 &&
+        cache_.entries(held.blocks[static_cast<size_t>(begin / block_tokens)]) < from - begin;
+    if (gap || from < near) {
+      const int32_t at = std::max(from, near);
+      from = (at + block_tokens - 1) / block_tokens * block_tokens;
+    }
+    return from;
   }
+
+  // Those before the first of the unbroken row of blocks that leads to position `from`.
+  int32_t blocks_unseen(const sched::Scheduler::Held& held, int32_t from) const {
+    const int32_t block_tokens = cache_.layout().block_tokens;
+    int32_t block = from / block_tokens;
+    while (block > 0 && cache_.entries(held.blocks[block - 1]) == block_tokens) --block;
+    return block;
+  }
+
+  void call(bool guessed, CallTime* times) {
+    const Nanos start = clock_.now();
+    const ConstView logits = model_.draft(
+        {rows_.tokens, rows_.segments, rows_.hidden, rows_.wanted, rows_.unseen, guessed}, cache_);
+    const int32_t rows = rows_.size();
+    take_guesses(logits, vocabulary_, &chains_);
+    times->observe(rows, to_seconds(clock_.now() - start));
+  }
+
+  // After a gap, positions that a row must see before guesses are worth the trouble.
+  static constexpr int32_t kSeenMin = 16;
 
   Model& model_;
   KvArena& cache_;
   int32_t vocabulary_;
   const Clock& clock_;
+  const int32_t look_back_;
   std::unordered_map<uint64_t, DraftRequest*> wanted_;
   Rows rows_;
   std::vector<Chain> chains_;
@@ -162,18 +214,14 @@ class ModelDrafter final : public Drafter {
     chains_.clear();
     for (DraftRequest& request : requests) add_missing(request, scheduler);
     if (rows_.size() == 0) return;
-    const Nanos start = clock_.now();
-    size_t count = chains_.size();
-    take_guesses(call(), vocabulary_, &chains_);
+    call(&times_.first);
     while (!chains_.empty()) {
       fill_chain_rows(chains_, &rows_);
       for (const Chain& chain : chains_) {
         texts_.at(chain.request->id).cached.push_back(chain.request->guesses.back());
       }
-      count += chains_.size();
-      take_guesses(call(), vocabulary_, &chains_);
+      call(&times_.further);
     }
-    if (count > 0) took(clock_.now() - start, count);
   }
   void forget(uint64_t id) override { texts_.erase(id); }
 
@@ -209,12 +257,19 @@ class ModelDrafter final : public Drafter {
     rows_.add_segment(tokens.subspan(text.agreed, static_cast<size_t>(count)), first,
                       text.sequence.blocks());
     text.cached.insert(text.cached.end(), tokens.begin() + first, tokens.begin() + first + count);
-    if (first + count < size) return;
+    request.waits = first + count < size;
+    if (request.waits) return;
     rows_.wanted.push_back(rows_.size() - 1);
     chains_.push_back({&request, size, size + request.count, text.sequence.blocks(), 0});
   }
 
-  ConstView call() { return model_->forward({rows_.tokens, rows_.segments, rows_.wanted}, cache_); }
+  void call(CallTime* times) {
+    const Nanos start = clock_.now();
+    const ConstView logits = model_->forward({rows_.tokens, rows_.segments, rows_.wanted}, cache_);
+    const int32_t rows = rows_.size();
+    take_guesses(logits, vocabulary_, &chains_);
+    times->observe(rows, to_seconds(clock_.now() - start));
+  }
 
   std::unique_ptr<Model> model_;
   KvArena cache_;
@@ -228,13 +283,6 @@ class ModelDrafter final : public Drafter {
 };
 
 }  // namespace
-
-void Drafter::took(Nanos duration, size_t guesses) {
-  constexpr double kWeight = 1.0 / 8;
-  const double seconds = to_seconds(duration) / static_cast<double>(guesses);
-  if (seconds_per_guess_ == 0) seconds_per_guess_ = seconds;
-  seconds_per_guess_ += kWeight * (seconds - seconds_per_guess_);
-}
 
 std::unique_ptr<Drafter> make_mtp_drafter(Model& model, KvArena& cache, int32_t vocabulary,
                                           const Clock& clock) {

@@ -9,17 +9,21 @@
 #include <vector>
 
 #include "hadal/base/clock.h"
+#include "hadal/engine/draft_budget.h"
 #include "hadal/model/model.h"
 #include "hadal/sched/scheduler.h"
 #include "hadal/text/tokenizer.h"
 
 namespace hadal {
 
-// A running sequence that would like guesses.
+// A sequence of the step that would like guesses, now (count > 0) or later: then what a drafter
+// keeps of it is only kept up to date. A sequence without a request costs nothing, and may have to
+// wait for its first guesses when it asks again.
 struct DraftRequest {
   uint64_t id = 0;
   int32_t count = 0;             // at most so many
   std::vector<TokenId> guesses;  // the answer: as many as could be had
+  bool waits = false;            // none yet, but it does not take long
 };
 
 class Drafter {
@@ -27,18 +31,19 @@ class Drafter {
   virtual ~Drafter() = default;
 
   // After every step, when its tokens have been appended: takes note of what `plan` computed (its
-  // spans are not valid any more) and answers `requests`, each for a sequence that lacks one row.
+  // spans are not valid any more) and answers `requests`; count > 0 for sequences that lack one
+  // row.
   virtual void draft(const sched::Plan& plan, sched::Scheduler& scheduler,
                      std::span<DraftRequest> requests) = 0;
   virtual void forget(uint64_t id) = 0;
-  // Seconds for one guess of one sequence, as of late; 0 before the first.
-  double seconds_per_guess() const { return seconds_per_guess_; }
+  const DraftTimes& times() const { return times_; }
+  void rest() {  // a step without draft()
+    times_.first.rest();
+    times_.further.rest();
+  }
 
  protected:
-  void took(Nanos duration, size_t guesses);
-
- private:
-  double seconds_per_guess_ = 0;
+  DraftTimes times_;
 };
 
 // By the model's own next-token-prediction layer, whose cache is part of the model's. `model` and

@@ -125,7 +125,8 @@ LocalEngine::LocalEngine(Parts parts)
            .expert_share = expert_share(parts_.model->config()),
            .step_logits_max = parts_.size.step_logits_max},
           pool_, copier()),
-      speculator_(parts_.options, parts_.model->config(), make_drafter(&parts_), parts_.metrics) {
+      speculator_(parts_.options, parts_.model->config(), make_drafter(&parts_), parts_.metrics,
+                  parts_.clock) {
   state_.blocks_total = parts_.size.blocks;
   scratches_.resize(static_cast<size_t>(parts_.pool.threads()));
   tokens_.reserve(static_cast<size_t>(parts_.size.step_rows_max));
@@ -315,13 +316,14 @@ void LocalEngine::run_step() {
   HADAL_CHECK(logits.rows == plan.logits && logits.cols >= vocabulary_);
   scheduler_.advance();
   parts_.metrics.iteration(plan.rows, plan.prompt_rows);
-  if (!speculator_.off()) speculator_.ran(plan, to_seconds(parts_.clock.now() - now));
   sample(plan, logits);
   deliver(plan);
   if (!speculator_.off()) speculator_.propose(plan, scheduler_);
   for (const RequestId id : ended_) scheduler_.remove(id);
   ended_.clear();
-  learn(plan, parts_.clock.now() - now);
+  const Nanos elapsed = parts_.clock.now() - now;
+  if (!speculator_.off()) speculator_.ran(plan, to_seconds(elapsed));
+  learn(plan, elapsed);
 }
 
 // From the plan to the last event: what the next token of those who generate waits for.

@@ -10,13 +10,23 @@ namespace {
 
 // Of a new text's guesses by n-gram until it has its own; short matches are mostly chance.
 constexpr double kStart[] = {0.2, 0.3, 0.45, 0.6, 0.75};
-// Of a model's guesses: a layer that was made for it, or a model of the same family; further ones
-// stand on guesses.
-constexpr double kStartFirst = 0.8;
-constexpr double kStartLater = 0.7;
-constexpr int32_t kChainMax = 8;  // guesses that a model makes in a row
+// Of a model's guesses: hopes, so that they are tried, which the first few tries correct.
+constexpr double kStartByModel = 0.9;
+constexpr int32_t kChainMax = 15;  // guesses that a model makes in a row
 constexpr double kWeightOfText = 1.0 / 8;
 constexpr double kWeightOfAll = 1.0 / 64;
+constexpr double kSureOfNgrams = 64;  // what is known beforehand, in observations
+constexpr double kSureOfModel = 8;
+constexpr double kSureOfText = 8;
+// How fast hope returns: to a text whose guesses did not pay, a step; to further guesses of one
+// whose first are right, a step; to what is known of all, with each new text.
+constexpr double kRestOfText = 1.0 / 64;
+constexpr double kRestOfFurther = 1.0 / 4;
+constexpr double kRestOfAll = 1.0;
+// Steps for which a drafter goes on keeping up with a sequence that runs none of its guesses.
+constexpr int32_t kUnusedMax = 4;
+// After a step that was not worth a guess, one for so many sequences passes without asking.
+constexpr int32_t kRowsAsking = 4;
 
 // Cost of a step by its rows, in parameters read: all rows share what is dense, distinct experts
 // come on top (even routing: E (1 - (1 - k/E)^rows)), and each row brings arithmetic worth a share
@@ -38,15 +48,16 @@ std::function<double(int32_t)> expected_cost(const ModelConfig& c) {
 }  // namespace
 
 Speculator::Speculator(const EngineOptions& options, const ModelConfig& model,
-                       std::unique_ptr<Drafter> drafter, EngineMetrics& metrics)
+                       std::unique_ptr<Drafter> drafter, EngineMetrics& metrics, const Clock& clock)
     : options_(options),
       metrics_(metrics),
+      clock_(clock),
       drafter_(std::move(drafter)),
       ngrams_(options.speculate == Speculate::kAuto || options.speculate == Speculate::kNgram),
       times_(expected_cost(model)),
-      first_(kStartFirst, kWeightOfAll),
-      later_(kStartLater, kWeightOfAll) {
-  for (const double start : kStart) acceptance_.emplace_back(start, kWeightOfAll);
+      first_(kStartByModel, kWeightOfAll, kSureOfModel),
+      later_(kStartByModel, kWeightOfAll, kSureOfModel) {
+  for (const double start : kStart) acceptance_.emplace_back(start, kWeightOfAll, kSureOfNgrams);
 }
 
 size_t Speculator::class_of(int32_t match_length) {
@@ -56,7 +67,7 @@ size_t Speculator::class_of(int32_t match_length) {
 }
 
 void Speculator::ran(const sched::Plan& plan, double seconds) {
-  if (plan.prompt_rows == 0) times_.observe(plan.rows, seconds);
+  if (plan.prompt_rows == 0) times_.observe(plan.rows, seconds - proposing_);
 }
 
 // The tokens against what was guessed before them, up to the first that is wrong.
@@ -76,20 +87,24 @@ Speculator::Text& Speculator::text_of(const sched::Segment& segment) {
   if (!fresh) return text;
   if (ngrams_) text.ngrams.append(segment.tokens);
   for (const Acceptance& all : acceptance_) {
-    text.acceptance.emplace_back(all.rate(), kWeightOfText);
+    text.acceptance.emplace_back(all.rate(), kWeightOfText, kSureOfText);
   }
-  text.first.emplace(first_.rate(), kWeightOfText);
-  text.later.emplace(later_.rate(), kWeightOfText);
+  first_.rest(kRestOfAll);
+  later_.rest(kRestOfAll);
+  text.first.emplace(first_.rate(), kWeightOfText, kSureOfText);
+  text.later.emplace(later_.rate(), kWeightOfText, kSureOfText);
+  text.kept = drafter_ != nullptr && promising();
   return text;
 }
 
 void Speculator::score_drafter(Text& text, const sched::Segment& segment, int32_t accepted) {
   if (!text.by_drafter || segment.guesses.empty()) {
-    text.first->rest();
-    text.later->rest();
+    text.first->rest(kRestOfText);
+    text.later->rest(kRestOfText);
     return;
   }
   const auto count = static_cast<int32_t>(segment.guesses.size());
+  if (count == 1) text.later->rest(kRestOfFurther);
   for (int32_t i = 0; i <= std::min(accepted, count - 1); ++i) {
     const bool right = i < accepted;
     (i == 0 ? *text.first : *text.later).observe(right);
@@ -118,42 +133,105 @@ void Speculator::forget(uint64_t id) {
   if (drafter_ != nullptr) drafter_->forget(id);
 }
 
-// The better kind. An n-gram's guesses are there already, and their acceptance was watched all the
-// time.
-Offer Speculator::offer(Text& text) const {
-  const double by_ngram = text.guesses.empty() ? 0.0 : text.acceptance[text.match].rate();
-  text.by_drafter = drafter_ != nullptr && by_ngram < text.first->rate();
-  if (!text.by_drafter) {
-    return {.acceptance = by_ngram, .guesses = static_cast<int32_t>(text.guesses.size())};
-  }
-  return {.acceptance = text.first->rate(),
+Offer Speculator::ngram_offer(const Text& text) const {
+  if (text.guesses.empty()) return {};
+  const double rate = text.acceptance[text.match].rate();
+  return {.acceptance = rate, .later = rate, .guesses = static_cast<int32_t>(text.guesses.size())};
+}
+
+Offer Speculator::drafter_offer(double first, double later) const {
+  return {.acceptance = first,
+          .later = later,
           .guesses = std::min(kChainMax, options_.draft_max),
-          .extra = drafter_->seconds_per_guess(),
-          .later = text.later->rate()};
+          .by_drafter = true};
+}
+
+void Speculator::share() {
+  const auto rows = static_cast<int32_t>(guessing_.size());
+  // Where nothing was worth it a moment ago, the question itself would cost some percent.
+  if (++asked_ < rows / kRowsAsking && rows == rows_asked_) {
+    take_.assign(guessing_.size(), 0);
+    for (Text* text : guessing_) text->by_drafter = false;
+    return;
+  }
+  share_anew(rows);
+  rows_asked_ = rows;
+  const bool none = std::ranges::all_of(take_, [](int32_t taken) { return taken == 0; });
+  asked_ = none ? 0 : StepTimes::kRowsMax;
+}
+
+// For each text that may guess, the better kind: an n-gram's guesses are there already, and their
+// acceptance was watched all the time. Or n-grams alone, where that is faster: a drafter costs
+// time.
+void Speculator::share_anew(int32_t rows) {
+  offers_.clear();
+  ngram_offers_.clear();
+  for (Text* text : guessing_) {
+    ngram_offers_.push_back(ngram_offer(*text));
+    text->by_drafter = drafter_ != nullptr && ngram_offers_.back().acceptance < text->first->rate();
+    offers_.push_back(text->by_drafter ? drafter_offer(text->first->rate(), text->later->rate())
+                                       : ngram_offers_.back());
+  }
+  const DraftTimes* drafting = drafter_ != nullptr ? &drafter_->times() : nullptr;
+  const double best = share_out(offers_, rows, kGuessesMax, times_, drafting, &take_);
+  if (drafting == nullptr) return;
+  const double without = share_out(ngram_offers_, rows, kGuessesMax, times_, nullptr, &ngram_take_);
+  if (without < best) return;
+  take_.swap(ngram_take_);
+  for (Text* text : guessing_) text->by_drafter = false;
+}
+
+// Would a text that nothing is known of take guesses by the drafter, beside those that go on?
+bool Speculator::promising() {
+  const auto rows = std::max(static_cast<int32_t>(texts_.size()), 1);
+  if (!times_.settled(rows)) return times_.seconds(rows) == 0 || rows == 1;
+  offers_.assign(static_cast<size_t>(rows), drafter_offer(first_.rate(), later_.rate()));
+  share_out(offers_, rows, kGuessesMax, times_, &drafter_->times(), &take_);
+  return std::ranges::any_of(take_, [](int32_t taken) { return taken > 0; });
 }
 
 void Speculator::propose(const sched::Plan& plan, sched::Scheduler& scheduler) {
+  const Nanos start = clock_.now();
   ids_.clear();
-  offers_.clear();
-  requests_.clear();
+  guessing_.clear();
   for (auto& [id, text] : texts_) {
     if (!std::exchange(text.waits, false)) continue;
     ids_.push_back(id);
-    offers_.push_back(offer(text));
+    guessing_.push_back(&text);
   }
-  share_out(offers_, static_cast<int32_t>(ids_.size()), kGuessesMax, times_, &take_);
+  share();
   for (size_t i = 0; i < ids_.size(); ++i) {
-    if (take_[i] == 0) continue;
-    const Text& text = texts_.at(ids_[i]);
-    if (text.by_drafter) {
-      requests_.push_back({ids_[i], take_[i], {}});
-    } else {
-      scheduler.guess(ids_[i], std::span(text.guesses).first(static_cast<size_t>(take_[i])));
+    const Text& text = *guessing_[i];
+    if (take_[i] == 0 || text.by_drafter) continue;
+    scheduler.guess(ids_[i], std::span(text.guesses).first(static_cast<size_t>(take_[i])));
+  }
+  if (drafter_ != nullptr) ask_drafter(plan, scheduler);
+  proposing_ = to_seconds(clock_.now() - start);
+}
+
+void Speculator::ask_drafter(const sched::Plan& plan, sched::Scheduler& scheduler) {
+  requests_.clear();
+  for (size_t i = 0; i < ids_.size(); ++i) {
+    Text& text = *guessing_[i];
+    const int32_t count = text.by_drafter ? take_[i] : 0;
+    text.unused = count > 0 ? 0 : text.unused + 1;
+    text.kept = count > 0 || (text.kept && text.unused <= kUnusedMax);
+    if (text.kept) requests_.push_back({ids_[i], count, {}});
+  }
+  // Prompts that are not through yet.
+  if (plan.prompt_rows > 0) {
+    std::optional<bool> kept;
+    for (const sched::Segment& segment : plan.segments) {
+      if (segment.samples) continue;
+      if (!kept) kept = promising();
+      if (*kept) requests_.push_back({segment.id, 0, {}});
     }
   }
-  if (drafter_ == nullptr) return;
+  if (requests_.empty()) return drafter_->rest();
   drafter_->draft(plan, scheduler, requests_);
-  for (const DraftRequest& request : requests_) scheduler.guess(request.id, request.guesses);
+  for (const DraftRequest& request : requests_) {
+    if (!request.guesses.empty()) scheduler.guess(request.id, request.guesses);
+  }
 }
 
 }  // namespace hadal

@@ -3,14 +3,16 @@
 // row as it would have without, and a guess counts only where it equals what was sampled.
 //
 // A round, after the scheduler's advance() and the sampling of every segment:
-//   ran()      what the step took
 //   took()     for each sequence that goes on: its new tokens
 //   forget()   for each that ended
 //   propose()  guesses for the next step, into the scheduler; those that ended are still there
+//   ran()      what the step took, all of this included
 //
 // Guesses by n-gram are made and scored for every sequence whether or not they are run, so their
 // acceptance is known before any is paid for. A model's guesses are made for those sequences alone
-// that are going to run them; a sequence takes one kind at a time.
+// that are going to run them; a sequence takes one kind at a time. What a drafter has to keep for a
+// sequence is kept only while its guesses have lately been run: where load, or the text, says that
+// they do not pay, it costs nothing.
 //
 // Threads: the engine's alone.
 #pragma once
@@ -38,11 +40,11 @@ class Speculator {
 
   // `drafter` may be null. What it stands on must outlive the speculator.
   Speculator(const EngineOptions& options, const ModelConfig& model,
-             std::unique_ptr<Drafter> drafter, EngineMetrics& metrics);
+             std::unique_ptr<Drafter> drafter, EngineMetrics& metrics, const Clock& clock);
 
   bool off() const { return options_.speculate == Speculate::kOff || options_.draft_max == 0; }
 
-  // The step of `plan`, whose model took `seconds`.
+  // The step of `plan` took `seconds`, of which propose() is taken off.
   void ran(const sched::Plan& plan, double seconds);
   // `segment` gave `tokens`, of which the first `accepted` were guessed.
   void took(const sched::Segment& segment, std::span<const TokenId> tokens, int32_t accepted);
@@ -60,15 +62,23 @@ class Speculator {
     std::optional<Acceptance> first, later;  // of the drafter's guesses
     bool by_drafter = false;                 // the guesses that run now
     bool waits = false;                      // took tokens in this round, so it may guess
+    bool kept = false;                       // the drafter is to be ready for it
+    int32_t unused = 0;                      // steps since its guesses were last wanted
   };
   Text& text_of(const sched::Segment& segment);
   void score_drafter(Text& text, const sched::Segment& segment, int32_t accepted);
-  Offer offer(Text& text) const;
+  Offer ngram_offer(const Text& text) const;
+  Offer drafter_offer(double first, double later) const;
+  void share();
+  void share_anew(int32_t rows);
+  bool promising();
+  void ask_drafter(const sched::Plan& plan, sched::Scheduler& scheduler);
   static size_t class_of(int32_t match_length);
   void score(Text& text, std::span<const TokenId> tokens);
 
   EngineOptions options_;
   EngineMetrics& metrics_;
+  const Clock& clock_;
   std::unique_ptr<Drafter> drafter_;
   const bool ngrams_;
   StepTimes times_;
@@ -78,8 +88,12 @@ class Speculator {
   std::unordered_map<uint64_t, Text> texts_;
 
   std::vector<uint64_t> ids_;
-  std::vector<Offer> offers_;
-  std::vector<int32_t> take_;
+  std::vector<Text*> guessing_;  // of ids_
+  std::vector<Offer> offers_, ngram_offers_;
+  std::vector<int32_t> take_, ngram_take_;
+  int32_t rows_asked_ = 0;               // sequences when share_anew() was last asked
+  int32_t asked_ = StepTimes::kRowsMax;  // steps since it answered that nothing is worth it
+  double proposing_ = 0;                 // seconds of the last propose()
   std::vector<DraftRequest> requests_;
 };
 

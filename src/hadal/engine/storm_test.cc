@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "hadal/engine/testing/fake_engine.h"
@@ -43,9 +44,28 @@ struct Reached {
   double guesses = 0, accepted = 0;
 };
 
-// `speculate` is for the crowd; whoever is alone does without.
+// By this clock everything is free for a while, and then takes anything: what pays changes all the
+// time.
+class JumpyClock final : public Clock {
+ public:
+  Nanos now() const override {
+    const uint64_t call = calls_.fetch_add(1);
+    const bool free = call / 256 % 2 == 0;
+    const auto step = free ? 0 : static_cast<int64_t>(Rng(7).at(call) % 1'000'000);
+    return Nanos(nanos_.fetch_add(step) + step);
+  }
+  int64_t unix_seconds() const override { return 0; }
+
+ private:
+  mutable std::atomic<uint64_t> calls_{0};
+  mutable std::atomic<int64_t> nanos_{0};
+};
+
+// `speculate` is for the crowd; whoever is alone does without. By a clock that stands still rows
+// take no time, so whatever can be guessed is.
 Reached storm(const FakeModel::Options& model, Speculate speculate,
-              std::optional<FakeModel::Options> draft = std::nullopt) {
+              std::optional<FakeModel::Options> draft = std::nullopt,
+              const Clock& clock = FakeClock()) {
   Reached reached;
   uint64_t seed = 1;
   for (const Crowd& crowd : kCrowds) {
@@ -61,16 +81,15 @@ Reached storm(const FakeModel::Options& model, Speculate speculate,
     EngineOptions options = testing::fake_engine_options();
     options.block_tokens = crowd.block_tokens;
     options.kv_bytes = testing::kv_bytes_of_blocks(crowd.blocks, crowd.block_tokens);
-    // A fifth stream, and a number a block.
-    if (model.drafts) options.kv_bytes += options.kv_bytes / 4 + crowd.blocks * sizeof(float);
+    // A fifth stream, and two numbers a block.
+    if (model.drafts) options.kv_bytes += options.kv_bytes / 4 + crowd.blocks * 2 * sizeof(float);
     if (draft) options.kv_bytes *= 2;
     options.context = 256;
     options.sequences_max = crowd.sequences;
     options.step_rows_max = crowd.rows;
     options.prefill_rows_with_decode = crowd.prefill_rows;
     options.speculate = speculate;
-    const FakeClock still;  // rows take no time, so whatever can be guessed is
-    FakeEngine engine(options, model, {}, &still, draft);
+    FakeEngine engine(options, model, {}, &clock, draft);
     const std::vector<Answer> answers = testing::run_together(jobs, *engine);
     for (size_t i = 0; i < jobs.size(); ++i) {
       SCOPED_TRACE(fmt::format("request {}", i));
@@ -123,6 +142,21 @@ TEST(EngineStorm, GuessingByTheModelsOwnLayerChangesNoAnswer) {
   EXPECT_GE(reached.crowds_with_preemption, 1);
   EXPECT_GT(reached.accepted, 100);
   EXPECT_GT(reached.guesses, reached.accepted + 40);
+}
+
+// What the layer keeps of a sequence is kept and let go all the time, and blocks with and without
+// its entries meet in the prefix tree.
+TEST(EngineStorm, KeepingUpNowAndThenChangesNoAnswer) {
+  for (const Speculate speculate : {Speculate::kMtp, Speculate::kAuto}) {
+    FakeModel::Options model = model_options();
+    model.drafts = true;
+    model.spread = 20.0f;
+    model.eos_every = 1'000;
+    model.memory = speculate == Speculate::kAuto ? 1 : 0;
+    const Reached reached = storm(model, speculate, std::nullopt, JumpyClock());
+    EXPECT_GT(reached.accepted, 30);
+    EXPECT_GT(reached.guesses, reached.accepted + 10);
+  }
 }
 
 TEST(EngineStorm, GuessingByAnotherModelChangesNoAnswer) {

@@ -1,5 +1,6 @@
 #include "hadal/model/kv_arena.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -28,7 +29,7 @@ uint64_t KvLayout::block_bytes(const KvStream& stream) const {
 }
 
 uint64_t KvLayout::block_bytes() const {
-  uint64_t sum = state_bytes();
+  uint64_t sum = layer_bytes();
   for (const KvStream& stream : streams) sum += block_bytes(stream);
   return sum;
 }
@@ -46,6 +47,7 @@ Result<KvArena> KvArena::make(const KvLayout& layout, int32_t blocks, kernels::B
   if (layout.block_floats > 0) {
     HADAL_TRY(arena.states_,
               backend.allocate(layout.state_bytes() * static_cast<uint64_t>(blocks)));
+    arena.entries_.resize(static_cast<size_t>(blocks));
   }
   arena.device_ = backend.device();
   return arena;
@@ -59,12 +61,38 @@ void KvArena::each_part(const Visit& visit) const {
   if (states_ != nullptr) visit(layout_.state_bytes(), states_->data());
 }
 
+int32_t KvArena::entries(int32_t block) const { return entries_[static_cast<size_t>(block)]; }
+
+// An entry is of its own token and of the row before: that of the first new row stands, unless the
+// block begins with it, and may be of an earlier use of the block.
+void KvArena::rows_written(const kernels::Segment& segment) {
+  const int32_t size = layout_.block_tokens;
+  const int32_t end = segment.position + segment.rows;
+  for (int32_t begin = segment.position / size * size; begin < end; begin += size) {
+    int32_t& count = entries_[static_cast<size_t>(segment.blocks[begin / size])];
+    count = begin < segment.position ? std::min(count, segment.position + 1 - begin) : 0;
+  }
+}
+
+// Those behind a gap do not count.
+void KvArena::entries_written(const kernels::Segment& segment) {
+  const int32_t size = layout_.block_tokens;
+  const int32_t end = segment.position + segment.rows;
+  for (int32_t begin = segment.position / size * size; begin < end; begin += size) {
+    int32_t& count = entries_[static_cast<size_t>(segment.blocks[begin / size])];
+    // Nothing stands at the text's first position.
+    const int32_t first = segment.position == 1 ? 0 : std::max(begin, segment.position);
+    if (first - begin <= count) count = std::max(count, std::min(end - begin, size));
+  }
+}
+
 void KvArena::copy_block(int32_t from, int32_t to) {
   HADAL_CHECK(from >= 0 && from < blocks_ && to >= 0 && to < blocks_);
   each_part([&](uint64_t size, std::byte* part) {
     std::memcpy(part + static_cast<uint64_t>(to) * size, part + static_cast<uint64_t>(from) * size,
                 size);
   });
+  if (!entries_.empty()) entries_[static_cast<size_t>(to)] = entries(from);
 }
 
 kernels::CachePages KvArena::pages(size_t stream) const {
@@ -85,6 +113,7 @@ void KvArena::copy_out(int32_t block, std::span<std::byte> bytes) const {
     std::memcpy(bytes.data(), part + static_cast<uint64_t>(block) * size, size);
     bytes = bytes.subspan(size);
   });
+  if (!entries_.empty()) std::memcpy(bytes.data(), &entries_[block], sizeof(int32_t));
 }
 
 void KvArena::copy_in(int32_t block, std::span<const std::byte> bytes) {
@@ -93,6 +122,10 @@ void KvArena::copy_in(int32_t block, std::span<const std::byte> bytes) {
     std::memcpy(part + static_cast<uint64_t>(block) * size, bytes.data(), size);
     bytes = bytes.subspan(size);
   });
+  if (entries_.empty()) return;
+  int32_t count = 0;
+  std::memcpy(&count, bytes.data(), sizeof(count));
+  entries_[static_cast<size_t>(block)] = std::clamp(count, 0, layout_.block_tokens);
 }
 
 }  // namespace hadal

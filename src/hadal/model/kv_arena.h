@@ -40,12 +40,14 @@ struct KvLayout {
   uint64_t row_bytes(const KvStream& stream) const;
   uint64_t block_bytes(const KvStream& stream) const;
   uint64_t state_bytes() const { return static_cast<uint64_t>(block_floats) * sizeof(float); }
-  uint64_t block_bytes() const;  // of all streams and the states
+  // A block's state, and how many entries of that layer it has.
+  uint64_t layer_bytes() const { return block_floats > 0 ? state_bytes() + sizeof(int32_t) : 0; }
+  uint64_t block_bytes() const;  // of all streams and layer_bytes()
 };
 
 // Of a block's bytes, beside what KvLayout says. Raised when rows of one layout come to mean
 // something else: caches on disk outlive the program that wrote them.
-inline constexpr int32_t kKvFormat = 1;
+inline constexpr int32_t kKvFormat = 2;
 
 class KvArena {
  public:
@@ -54,11 +56,17 @@ class KvArena {
   kernels::CachePages pages(size_t stream) const;
   // [blocks, block_floats]
   View block_states() const;
+  // A next-token-prediction layer's entries may be left out: they make guesses, not answers. How
+  // many of a block's first positions have theirs, of the text whose rows are there; only with
+  // block_floats. Whoever writes rows or entries says so, in that order.
+  int32_t entries(int32_t block) const;
+  void rows_written(const kernels::Segment& segment);
+  void entries_written(const kernels::Segment& segment);
   int32_t blocks() const { return blocks_; }
   // All bytes of a block, of every stream.
   void copy_block(int32_t from, int32_t to);
-  // One block's bytes, layout().block_bytes() of them: streams, then states. Any thread, for blocks
-  // that nobody else touches meanwhile.
+  // One block's bytes, layout().block_bytes() of them: streams, then what layer_bytes() counts. Any
+  // thread, for blocks that nobody else touches meanwhile.
   void copy_out(int32_t block, std::span<std::byte> bytes) const;
   void copy_in(int32_t block, std::span<const std::byte> bytes);
   const KvLayout& layout() const { return layout_; }
@@ -72,6 +80,7 @@ class KvArena {
   int32_t blocks_ = 0;
   std::vector<std::unique_ptr<kernels::Buffer>> buffers_;  // one a stream
   std::unique_ptr<kernels::Buffer> states_;                // with block_floats
+  std::vector<int32_t> entries_;                           // [blocks], with block_floats
   Device device_ = Device::kCpu;
 };
 

@@ -59,6 +59,11 @@ struct DraftBatch {
   // the last position of the block before; for a position that begins a block.
   std::span<const int32_t> hidden_rows;
   std::span<const int32_t> logit_rows;
+  // [segments]: blocks at the beginning of each segment's text that the layer does not look at,
+  // because entries are missing there; nor does it then look at the first position behind them.
+  // Empty: none.
+  std::span<const int32_t> blocks_unseen = {};
+  bool guessed = false;  // the tokens may not be the text's: KvArena does not count the entries
 };
 
 class Model {

@@ -168,7 +168,7 @@ TEST(MtpConfig, TheLayerIsLeftOutUnlessAskedFor) {
   const KvLayout with = (*drafting)->config().kv_layout(DType::kF16, 32);
   EXPECT_FALSE((*plain)->config().drafts);
   EXPECT_EQ(with.streams.size(), without.streams.size() + 1);
-  EXPECT_EQ(with.block_bytes() - without.block_bytes(), 32u * 80 * 2 + 192 * 4);
+  EXPECT_EQ(with.block_bytes() - without.block_bytes(), 32u * 80 * 2 + 192 * 4 + 4);
   EXPECT_GT((*drafting)->weight_bytes(), (*plain)->weight_bytes());
 }
 

@@ -66,6 +66,7 @@ class Transformer final : public Model {
                  bool skip_first);
   void keep_states(const Step& step, const KvArena& cache);
   void take_states(const DraftBatch& batch, const KvArena& cache, View target);
+  std::span<const kernels::Segment> seen_segments(const DraftBatch& batch, int32_t block_tokens);
   void attention_mla(const LayerWeights& layer, const Step& step, const kernels::CachePages& cache,
                      bool skip_first);
   void attention_gqa(const LayerWeights& layer, const Step& step, const kernels::CachePages& keys,
@@ -78,6 +79,7 @@ class Transformer final : public Model {
   std::unique_ptr<PackReader> packed_;  // outlives the weights in it
   Weights weights_;
   Activations act_;
+  std::vector<kernels::Segment> seen_;  // by the last draft()
 };
 
 Result<Weights> Transformer::read(const WeightSource& source, kernels::WeightMemory* memory,
@@ -315,7 +317,10 @@ ConstView Transformer::forward(const Batch& batch, KvArena& cache) {
   backend_.embed({weights_.embedding.get(), batch.tokens, step.x});
   size_t stream = 0;
   for (const LayerWeights& layer : weights_.layers) run_layer(layer, step, cache, &stream, false);
-  if (config_.drafts) keep_states(step, cache);
+  if (config_.drafts) {
+    keep_states(step, cache);
+    for (const kernels::Segment& segment : step.segments) cache.rows_written(segment);
+  }
   return head(step, batch.logit_rows, weights_.output_norm);
 }
 
@@ -341,9 +346,25 @@ void Transformer::take_states(const DraftBatch& batch, const KvArena& cache, Vie
   }
 }
 
+// The segments as if their texts began behind what is not seen. Rows are turned by their true
+// positions already, and attention sees differences of positions alone.
+std::span<const kernels::Segment> Transformer::seen_segments(const DraftBatch& batch,
+                                                             int32_t block_tokens) {
+  if (batch.blocks_unseen.empty()) return batch.segments;
+  HADAL_CHECK(batch.blocks_unseen.size() == batch.segments.size());
+  seen_.assign(batch.segments.begin(), batch.segments.end());
+  for (size_t i = 0; i < seen_.size(); ++i) {
+    const int32_t unseen = batch.blocks_unseen[i];
+    seen_[i].position -= unseen * block_tokens;
+    HADAL_CHECK(unseen >= 0 && seen_[i].position >= 0, "a row sees its own block");
+    seen_[i].blocks = seen_[i].blocks.subspan(static_cast<size_t>(unseen));
+  }
+  return seen_;
+}
+
 ConstView Transformer::draft(const DraftBatch& batch, KvArena& cache) {
   HADAL_CHECK(config_.drafts && batch.hidden_rows.size() == batch.tokens.size());
-  const Step step = begin(batch.tokens.size(), batch.segments);
+  Step step = begin(batch.tokens.size(), batch.segments);
   const NextTokenWeights& w = weights_.next_token;
   const View before = act_.before.first_rows(step.x.rows);
   const View pair = act_.pair.first_rows(step.x.rows);
@@ -356,7 +377,11 @@ ConstView Transformer::draft(const DraftBatch& batch, KvArena& cache) {
   project.projections[0] = {w.projection.get(), nullptr, step.x, false};
   backend_.linear(project);
   size_t stream = cache.layout().streams.size() - 1;
+  step.segments = seen_segments(batch, cache.layout().block_tokens);
   run_layer(w.layer, step, cache, &stream, true);
+  if (!batch.guessed) {
+    for (const kernels::Segment& segment : batch.segments) cache.entries_written(segment);
+  }
   return head(step, batch.logit_rows, w.head_norm);
 }
 

@@ -63,6 +63,8 @@ class EngineMetrics {
   void prefix_lookup(int32_t tokens, int32_t hits);
   // One sequence's guesses in one step: how many were run, and the first how many were right.
   void speculated(int32_t guesses, int32_t accepted);
+  int64_t guesses() const;  // so far
+  int64_t guesses_accepted() const;
   void preempted();
   void refused();  // a full queue
 

@@ -87,7 +87,10 @@ class FakeModel final : public Model {
       row += segment.rows;
     }
     HADAL_CHECK(row == static_cast<int32_t>(batch.tokens.size()));
-    if (options_.drafts) keep_states(batch, cache);
+    if (options_.drafts) {
+      keep_states(batch, cache);
+      for (const kernels::Segment& segment : batch.segments) cache.rows_written(segment);
+    }
     for (size_t i = 0; i < batch.logit_rows.size(); ++i) {
       const auto logits = std::span(logits_).subspan(i * options_.vocabulary, options_.vocabulary);
       HADAL_CHECK(i == 0 || batch.logit_rows[i] > batch.logit_rows[i - 1]);
@@ -117,10 +120,11 @@ class FakeModel final : public Model {
         std::memcpy(slot(segment, position, kStreams, cache), entry, sizeof entry);
         states_.push_back(kGuessedState);
       }
+      if (!batch.guessed) cache.entries_written(segment);
     }
     for (size_t i = 0; i < batch.logit_rows.size(); ++i) {
       const auto logits = std::span(logits_).subspan(i * options_.vocabulary, options_.vocabulary);
-      uint64_t state = remember(read_entries(batch.segments, batch.logit_rows[i], cache));
+      uint64_t state = remember(read_entries(batch, batch.logit_rows[i], cache));
       logits_for(state % 3 == 0 ? state + 1 : state, logits);
     }
     return {logits_.data(), static_cast<int64_t>(batch.logit_rows.size()), options_.vocabulary,
@@ -173,14 +177,23 @@ class FakeModel final : public Model {
     }
   }
   // The tokens that row `row` of the next-token layer sees.
-  static std::vector<TokenId> read_entries(std::span<const kernels::Segment> segments, int32_t row,
-                                           KvArena& cache) {
-    const kernels::Segment* segment = segments.data();
+  static std::vector<TokenId> read_entries(const DraftBatch& batch, int32_t row, KvArena& cache) {
+    const kernels::Segment* segment = batch.segments.data();
     while (row >= segment->first_row + segment->rows) ++segment;
     const int32_t last = segment->position + row - segment->first_row;
-    std::vector<TokenId> tokens = {static_cast<TokenId>(*slot(*segment, 0, 0, cache))};
+    const int32_t unseen =
+        batch.blocks_unseen.empty()
+            ? 0
+            : batch.blocks_unseen[segment - batch.segments.data()] * cache.layout().block_tokens;
+    HADAL_CHECK(segment->position >= unseen, "a row does not see itself");
+    std::vector<TokenId> tokens;
+    for (int32_t position = 0; position <= unseen; ++position) {
+      // Its own row may not be computed yet.
+      const size_t stream = position > 0 && position == unseen ? kStreams : 0;
+      tokens.push_back(static_cast<TokenId>(*slot(*segment, position, stream, cache)));
+    }
     bool guessed = false;
-    for (int32_t position = 1; position <= last; ++position) {
+    for (int32_t position = unseen + 1; position <= last; ++position) {
       const float* entry = slot(*segment, position, kStreams, cache);
       guessed = guessed || entry[2] == kGuessedState;
       HADAL_CHECK(entry[1] == static_cast<float>(position), "an entry of another position");
