@@ -12,6 +12,7 @@
 #include "hadal/hw/cpu.h"
 #include "hadal/tools/bench.h"
 #include "hadal/tools/perplexity.h"
+#include "hadal/tools/speculation.h"
 
 namespace hadal::apps {
 namespace {
@@ -22,7 +23,9 @@ struct BenchFlags {
   RuntimeOptions runtime;
   BenchOptions bench;
   PerplexityOptions perplexity;
-  std::string text;  // to measure perplexity with
+  SpeculationOptions speculation;
+  std::string prompt;  // for the model's own answer
+  std::string text;    // to measure perplexity with
   bool json = false;
 };
 
@@ -34,6 +37,35 @@ Result<std::string> perplexity(const BenchFlags& flags, const ModelFiles& files,
   HADAL_TRY(const PerplexityReport report,
             measure_perplexity(model, backend, tokenizer, text, flags.perplexity));
   return flags.json ? perplexity_json(report) : perplexity_text(report);
+}
+
+void tell(const std::string& next) {
+  if (is_terminal(stderr)) fmt::print(stderr, "{} ...\n", next);
+}
+
+// What the embedded model answers at length.
+constexpr int kQuestions = 64;
+std::string question(int number) {
+  return fmt::format("<｜User｜>What is {} * {}?<｜Assistant｜><think>\n", 12 + number * 29 % 83,
+                     97 - number * 17 % 79);
+}
+
+Result<std::string> speculation(BenchFlags& flags, const ModelFiles& files, Model& model,
+                                kernels::Backend& backend, ThreadPool& pool, const Clock& clock,
+                                Model* draft) {
+  HADAL_TRY(VocabData vocab, files.vocab());
+  HADAL_TRY(const Tokenizer tokenizer, Tokenizer::make(std::move(vocab)));
+  const EncodeOptions whole{.add_bos = true, .parse_special = true};
+  if (!flags.prompt.empty()) {
+    flags.speculation.prompts.push_back(tokenizer.encode(flags.prompt, whole));
+  } else if (flags.runtime.model.empty()) {
+    for (int i = 0; i < kQuestions; ++i) {
+      flags.speculation.prompts.push_back(tokenizer.encode(question(i), whole));
+    }
+  }
+  HADAL_TRY(const auto results, bench_speculation(model, draft, tokenizer, backend, pool, clock,
+                                                  flags.speculation, tell));
+  return flags.json ? speculation_json(results) + "\n" : speculation_text(results);
 }
 
 // The report, as it is printed.
@@ -54,19 +86,31 @@ Result<std::string> bench(BenchFlags flags) {
   load.pack_cache = pack_cache_options(flags.runtime);
   load.lock_pages = flags.runtime.mlock;
   load.log = stderr_log(LogLevel::kWarning);
+  const bool guess = !flags.runtime.speculate.empty();
+  HADAL_TRY(flags.speculation.speculate, wanted_guesses(flags.runtime));
+  HADAL_TRY(const ModelConfig described, model_config(files));
+  load.drafts = guess && wants_next_token_layer(described, flags.speculation.speculate,
+                                                !flags.runtime.draft.empty());
   HADAL_TRY(auto model, load_model(files, *backend, load));
   // Steps are measured, not the first touch of their weights.
   if (const MappedFile* file = model->mapped_file()) file->populate(0, file->bytes().size());
   if (!flags.runtime.kv_type.empty()) {
     flags.bench.kv_dtype = *kv_type_from_name(flags.runtime.kv_type);
     flags.perplexity.kv_dtype = flags.bench.kv_dtype;
+    flags.speculation.kv_dtype = flags.bench.kv_dtype;
+  }
+  if (guess) {
+    std::unique_ptr<Model> draft;
+    if (!flags.runtime.draft.empty()) {
+      HADAL_TRY(const ModelFiles other, open_model(flags.runtime.draft));
+      load.drafts = false;
+      HADAL_TRY(draft, load_model(other, *backend, load));
+    }
+    return speculation(flags, files, *model, *backend, pool, clock, draft.get());
   }
   if (!flags.text.empty()) return perplexity(flags, files, *model, *backend);
-  HADAL_TRY(const BenchReport report, run_bench(*model, *backend, pool, clock, features,
-                                                flags.bench, [&](const std::string& next) {
-                                                  if (is_terminal(stderr))
-                                                    fmt::print(stderr, "{} ...\n", next);
-                                                }));
+  HADAL_TRY(const BenchReport report,
+            run_bench(*model, *backend, pool, clock, features, flags.bench, tell));
   return flags.json ? bench_json(report) : bench_text(report);
 }
 
@@ -103,6 +147,19 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
       ->check(CLI::Range(0, 1 << 20));
   app.add_option("--repeats", flags->bench.repeats, "runs of each, the median counts [3]")
       ->check(CLI::Range(1, 1'000));
+  app.add_option("--speculate", flags->runtime.speculate,
+                 "auto, ngram, mtp or draft; instead of speeds: with and without guessing ahead")
+      ->check(CLI::IsMember({"auto", "ngram", "mtp", "draft"}));
+  app.add_option("--draft", flags->runtime.draft, "a smaller model of the same tokenizer for that");
+  app.add_option("--draft-max", flags->speculation.draft_max, "tokens guessed at once [16]")
+      ->check(CLI::Range(1, 64));
+  app.add_option("--clients", flags->speculation.clients, "answers under way at once for that [1]")
+      ->check(CLI::Range(1, 1'024));
+  app.add_option("--answer", flags->speculation.answer_tokens,
+                 "tokens of each answer for that [256]")
+      ->check(CLI::Range(8, 1 << 20));
+  app.add_option("--prompt", flags->prompt, "what the model answers by itself for that")
+      ->type_name("TEXT");
   app.add_flag("--json", flags->json, "one JSON object");
 }
 

@@ -68,6 +68,8 @@ Result<EngineOptions> engine_options_of(const RuntimeOptions& options, Speculate
   return engine;
 }
 
+}  // namespace
+
 Result<Speculate> wanted_guesses(const RuntimeOptions& options) {
   const std::string& name = options.speculate;
   if (name == "draft" && options.draft.empty()) {
@@ -83,13 +85,15 @@ Result<Speculate> wanted_guesses(const RuntimeOptions& options) {
       fmt::format("--speculate: found '{}', expected auto, off, ngram, mtp or draft", name));
 }
 
-// The layer's cache is kept up with every row, whether or not it guesses. Unasked, that may cost a
-// large batch 3 % at most: one layer beside 33.
+// The layer's cache is kept up only while guesses are measured to pay. To measure that costs a
+// little too: unasked, no more than one layer beside 33.
 bool wants_next_token_layer(const ModelConfig& config, Speculate speculate, bool has_draft) {
   constexpr int32_t kLayersMin = 33;
   if (speculate == Speculate::kMtp) return true;
   return speculate == Speculate::kAuto && !has_draft && config.layers >= kLayersMin;
 }
+
+namespace {
 
 // Null without --draft. Guesses are token ids, so both models must mean the same text by each.
 Result<std::unique_ptr<Model>> load_draft(const RuntimeOptions& options, Speculate speculate,
