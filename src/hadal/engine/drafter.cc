@@ -133,7 +133,6 @@ class MtpDrafter final : public Drafter {
     const auto known = static_cast<int32_t>(held->tokens.size());
     const int32_t last = std::min({held->computed, covered - 1, known - 1});
     const int32_t from = first_entry(*held, first);
-    request.waits = true;
     if (from > last) return;
     const int32_t unseen = blocks_unseen(*held, from);
     for (int32_t q = from; q <= last; ++q) {
@@ -142,7 +141,6 @@ class MtpDrafter final : public Drafter {
     rows_.add_segment(held->tokens.subspan(static_cast<size_t>(from), last - from + 1), from,
                       held->blocks, unseen);
     const bool sees_enough = unseen == 0 || last - unseen * block_tokens >= kSeenMin;
-    request.waits = !sees_enough;
     if (last < held->computed || request.count == 0 || !sees_enough) return;
     rows_.wanted.push_back(rows_.size() - 1);
     chains_.push_back({&request, last + 1, covered, held->blocks, rows_.size() - 1, unseen});
@@ -257,8 +255,7 @@ class ModelDrafter final : public Drafter {
     rows_.add_segment(tokens.subspan(text.agreed, static_cast<size_t>(count)), first,
                       text.sequence.blocks());
     text.cached.insert(text.cached.end(), tokens.begin() + first, tokens.begin() + first + count);
-    request.waits = first + count < size;
-    if (request.waits) return;
+    if (first + count < size) return;
     rows_.wanted.push_back(rows_.size() - 1);
     chains_.push_back({&request, size, size + request.count, text.sequence.blocks(), 0});
   }

@@ -23,7 +23,6 @@ struct DraftRequest {
   uint64_t id = 0;
   int32_t count = 0;             // at most so many
   std::vector<TokenId> guesses;  // the answer: as many as could be had
-  bool waits = false;            // none yet, but it does not take long
 };
 
 class Drafter {

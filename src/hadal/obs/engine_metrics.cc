@@ -235,9 +235,7 @@ void EngineMetrics::speculated(int32_t guesses, int32_t accepted) {
   impl_->accepted_tokens.increment(accepted);
   for (int32_t i = 0; i < std::min(accepted, kPositions); ++i) impl_->accepted_at[i]->increment();
 }
-int64_t EngineMetrics::guesses() const {
-  return static_cast<int64_t>(impl_->draft_tokens.value());
-}
+int64_t EngineMetrics::guesses() const { return static_cast<int64_t>(impl_->draft_tokens.value()); }
 int64_t EngineMetrics::guesses_accepted() const {
   return static_cast<int64_t>(impl_->accepted_tokens.value());
 }
