@@ -8,7 +8,6 @@
 #include "hadal/tools/bench.h"
 #include "hadal/tools/inspect.h"
 #include "hadal/tools/report_text.h"
-#include "hadal/tools/speculation.h"
 
 namespace hadal {
 namespace {
@@ -147,42 +146,6 @@ TEST(Bench, OneTokenForAllTouchesOneRowsExperts) {
   };
   EXPECT_NEAR(growth(true), 8.0, 1e-9);
   EXPECT_LT(growth(false), 7.0);
-}
-
-// Small: that every text is measured with and without, and that a copy is foreseen.
-TEST(Bench, ComparesGuessingWithNone) {
-  const auto files = open_model(HADAL_SOURCE_DIR "/models/tiny/hadal-tiny.gguf");
-  ASSERT_TRUE(files) << files.error().what;
-  ThreadPool pool(2);
-  const SystemClock clock;
-  auto backend = kernels::make_cpu_backend("", cpu_features(), pool);
-  ASSERT_TRUE(backend) << backend.error().what;
-  LoadOptions load;
-  load.drafts = true;
-  auto model = load_model(*files, **backend, load);
-  ASSERT_TRUE(model) << model.error().what;
-  auto vocab = files->vocab();
-  ASSERT_TRUE(vocab);
-  const auto tokenizer = Tokenizer::make(std::move(*vocab));
-  ASSERT_TRUE(tokenizer);
-  SpeculationOptions options;
-  options.clients = 2;
-  options.prompt_tokens = 40;
-  options.answer_tokens = 60;
-  options.repeats = 2;
-  options.prompts = {{1, 2, 3}};
-  const auto results = bench_speculation(**model, nullptr, *tokenizer, **backend, pool, clock,
-                                         options, [](const std::string&) {});
-  ASSERT_TRUE(results) << results.error().what;
-  ASSERT_EQ(results->size(), 4u);
-  for (const SpeculationResult& result : *results) {
-    EXPECT_GT(result.plain, 0) << result.text;
-    EXPECT_GT(result.guessing, 0) << result.text;
-    EXPECT_GT(result.ratio, 0) << result.text;
-    EXPECT_LE(result.right, result.guesses) << result.text;
-  }
-  EXPECT_EQ(boost::json::parse(speculation_json(*results)).as_array().size(), 4u);
-  EXPECT_THAT(speculation_text(*results), HasSubstr("nothing repeats"));
 }
 
 }  // namespace
