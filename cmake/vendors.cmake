@@ -34,6 +34,7 @@ hadal_vendor(pcre2 pcre2.h pcre2-8)
 hadal_vendor(utf8proc utf8proc.h utf8proc)
 hadal_vendor(yaml yaml-cpp/yaml.h yaml-cpp)
 hadal_vendor(sqlite sqlite3.h sqlite3)
+hadal_vendor(hiredis hiredis/hiredis.h hiredis)
 
 # fmt has no archive in Debian; its functions are compiled here, once.
 find_path(HADAL_FMT_INCLUDE fmt/format-inl.h REQUIRED)
@@ -54,13 +55,13 @@ set(HADAL_VENDORS_api Boost::json)
 set(HADAL_VENDORS_net Boost::headers Boost::url OpenSSL::SSL)
 set(HADAL_VENDORS_model Boost::json)
 set(HADAL_VENDORS_tools Boost::json)
-set(HADAL_VENDORS_gateway hadal::yaml hadal::sqlite OpenSSL::Crypto)
+set(HADAL_VENDORS_gateway hadal::yaml hadal::sqlite hadal::hiredis OpenSSL::Crypto)
 set(HADAL_VENDORS_apps hadal::spdlog Boost::json)
 
 # A shared C++ library brings the shared C++ runtime; two runtimes in one process would be asking for
 # trouble. So the runtime is linked in only when no vendor is shared: every one of them has an archive.
 if(HADAL_STATIC)
-  foreach(name pcre2 utf8proc yaml sqlite)
+  foreach(name pcre2 utf8proc yaml sqlite hiredis)
     if(NOT HADAL_${name}_LIBRARY MATCHES "\\.a$")
       message(FATAL_ERROR "${name} has no archive here: ${HADAL_${name}_LIBRARY}; -DHADAL_STATIC=OFF links it shared")
     endif()

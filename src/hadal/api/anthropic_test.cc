@@ -156,6 +156,7 @@ TEST(MessagesForm, StreamEventsInOrder) {
 TEST(MessagesForm, Errors) {
   EXPECT_EQ(messages_error({Code::kUnauthorized, "no"}),
             R"({"type":"error","error":{"type":"authentication_error","message":"no"}})");
+  EXPECT_THAT(messages_error({Code::kForbidden, "no"}), HasSubstr("permission_error"));
   EXPECT_THAT(messages_error({Code::kExhausted, "no"}), HasSubstr("rate_limit_error"));
 }
 

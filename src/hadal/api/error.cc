@@ -33,6 +33,8 @@ Row row_of(Code code) {
       return {503, "server_error", "unavailable"};
     case Code::kUnauthorized:
       return {401, "invalid_request_error", "invalid_api_key"};
+    case Code::kForbidden:
+      return {403, "permission_error", "forbidden"};
     case Code::kCorrupt:
     case Code::kInternal:
       break;
@@ -50,6 +52,8 @@ Code code_for_status(int status) {
   switch (status) {
     case 401:
       return Code::kUnauthorized;
+    case 403:
+      return Code::kForbidden;
     case 404:
       return Code::kNotFound;
     case 408:

@@ -324,6 +324,7 @@ TEST(Errors, EveryCodeHasAStatusAndForm) {
   EXPECT_EQ(http_status(Code::kExhausted), 429);
   EXPECT_EQ(http_status(Code::kUnavailable), 503);
   EXPECT_EQ(http_status(Code::kUnauthorized), 401);
+  EXPECT_EQ(http_status(Code::kForbidden), 403);
   EXPECT_EQ(http_status(Code::kInternal), 500);
   EXPECT_EQ(error_json({Code::kInvalidInput, "a \"b\" \xff", "n"}),
             R"({"error":{"message":"a \"b\" )"

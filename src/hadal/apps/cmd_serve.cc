@@ -1,6 +1,7 @@
 // hadal serve: HTTP in front of one engine. The port is open before the model is loaded.
 #include <fmt/format.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <atomic>
@@ -165,10 +166,11 @@ void add_serve_flags(CLI::App& app, ServeFlags* flags) {
 // What the file says, where the line does not say otherwise.
 Result<gateway::Config> take_config(const CLI::App& app, ServeFlags* flags) {
   HADAL_TRY(gateway::Config config, load_serve_config(flags->config));
+  HADAL_TRY_VOID(check_secrets(config));
   if (app.count("--host") == 0) flags->host = config.server.host;
   if (app.count("--port") == 0) flags->port = config.server.port;
   flags->connections = config.server.connections;
-  flags->keyed = !config.server.keys_file.empty();
+  flags->keyed = !config.server.keys_file.empty() || !config.store.path.empty();
   if (const auto* local = config.local()) flags->runtime.options = runtime_options(*local);
   return config;
 }
@@ -190,7 +192,6 @@ net::ServerOptions server_options(const ServeFlags& flags) {
 }
 
 int check_config(const std::string& path, const gateway::Config& config) {
-  if (auto good = check_secrets(config); !good) return usage_error(good.error().what);
   fmt::print("{}: good, {} backends, {} aliases\n", path, config.backends.size(),
              config.aliases.size());
   return 0;
@@ -205,7 +206,7 @@ struct Front {
 
   bool is_quick(const net::HttpRequest& request) const {
     const gateway::Gateway* upstream = gateway;
-    return upstream != nullptr && upstream->is_surely_passed_on(request);
+    return upstream != nullptr && upstream->is_surely_passed_on(request) && !service.asks_stores();
   }
   void handle(net::HttpRequest request, net::ResponseWriter writer) {
     AnswerCache* cache = answers;
@@ -216,13 +217,48 @@ struct Front {
   }
   void go_on(net::HttpRequest request, net::ResponseWriter writer) {
     gateway::Gateway* upstream = gateway;
-    if (upstream != nullptr && upstream->is_passed_on(request) && service.accepts(request) &&
-        upstream->handle(request, writer)) {
-      return;
-    }
+    if (upstream != nullptr && service.pass_on(*upstream, request, writer)) return;
     service.handle(std::move(request), std::move(writer));
   }
 };
+
+// The operator's endpoints. Null where there are none.
+struct AdminSide {
+  std::unique_ptr<AdminService> service;
+  std::unique_ptr<net::HttpServer> server;
+};
+
+Result<AdminSide> start_admin(LiveConfig& live, std::shared_ptr<obs::Registry> registry,
+                              const Clock& clock) {
+  AdminSide side;
+  const gateway::AdminConfig& admin = live.config().admin;
+  if (!admin.on()) return side;
+  side.service = std::make_unique<AdminService>(live.keys(), std::move(registry), clock,
+                                                [] { ::kill(::getpid(), SIGHUP); });
+  live.attach(side.service.get());
+  net::ServerOptions options;
+  options.host = admin.host;
+  options.port = static_cast<uint16_t>(admin.port);
+  options.handler_threads = 1;
+  options.connections_max = 64;
+  HADAL_TRY(side.server, net::HttpServer::start(
+                             std::move(options),
+                             [service = side.service.get()](net::HttpRequest request,
+                                                            net::ResponseWriter writer) {
+                               service->handle(std::move(request), std::move(writer));
+                             },
+                             stderr_log(LogLevel::kInfo)));
+  return side;
+}
+
+// Stores, the admin port, and then what the configuration says of the rest.
+Result<AdminSide> begin(LiveConfig& live, const std::shared_ptr<obs::Registry>& registry,
+                        const Clock& clock) {
+  HADAL_TRY_VOID(live.open_store(registry, clock));
+  HADAL_TRY(AdminSide side, start_admin(live, registry, clock));
+  HADAL_TRY_VOID(live.apply(gateway::Config(live.config())));
+  return side;
+}
 
 }  // namespace
 
@@ -251,9 +287,6 @@ int cmd_serve(int argc, char** argv) {
   const SystemClock clock;
   auto registry = std::make_shared<obs::Registry>();
   Service service({std::move(*keys), std::string(version())}, registry, clock);
-  if (config) {
-    if (auto good = check_secrets(*config); !good) return usage_error(good.error().what);
-  }
   Front front{service};
   net::ServerOptions options = server_options(flags);
   options.is_quick = [&](const net::HttpRequest& request) { return front.is_quick(request); };
@@ -270,11 +303,14 @@ int cmd_serve(int argc, char** argv) {
   std::shared_ptr<gateway::Gateway> gateway;  // shared with the requests under way
   std::unique_ptr<AnswerCache> cache;
   std::optional<LiveConfig> live;
+  AdminSide admin;
   if (config) {
     gateway = gateway::Gateway::make((*server)->io(), clock, registry, stderr_log(LogLevel::kInfo),
                                      std::random_device()());
     live.emplace(flags.config, *config, service, *gateway, stderr_log(LogLevel::kInfo));
-    if (auto applied = live->apply(*config); !applied) return usage_error(applied.error().what);
+    auto begun = begin(*live, registry, clock);
+    if (!begun) return usage_error(begun.error().what);
+    admin = std::move(*begun);
     front.gateway = gateway.get();
     auto made = AnswerCache::make(
         *config,
@@ -288,6 +324,7 @@ int cmd_serve(int argc, char** argv) {
     front.answers = cache.get();
   }
   fmt::print("listening on port {}\n", (*server)->port());
+  if (admin.server != nullptr) fmt::print("admin on port {}\n", admin.server->port());
   std::fflush(stdout);
   const int status =
       ServeLoop(flags, signals, service, **server, live ? &*live : nullptr).run(registry, clock);

@@ -7,6 +7,7 @@ namespace hadal::apps {
 int cmd_serve(int argc, char** argv);
 int cmd_ask(int argc, char** argv);
 int cmd_chat(int argc, char** argv);
+int cmd_keys(int argc, char** argv);
 int cmd_inspect(int argc, char** argv);
 int cmd_bench(int argc, char** argv);
 int cmd_eval(int argc, char** argv);

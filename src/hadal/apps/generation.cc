@@ -94,6 +94,22 @@ void Generation::start() {
   writer_.on_close([weak = weak_from_this()] {
     if (auto self = weak.lock()) self->client_gone();
   });
+  if (plan_.turn == nullptr) return submit();
+  const auto sequences = static_cast<int64_t>(choices_.size());
+  if (plan_.turn->enter(sequences, [self = shared_from_this()] { self->submit(); })) return;
+  std::vector<RequestId> ids;
+  {
+    std::lock_guard lock(mutex_);
+    if (!over_) ids = break_off({Code::kExhausted, "too many requests wait for the model"});
+  }
+  cancel(ids);
+}
+
+void Generation::submit() {
+  {
+    std::lock_guard lock(mutex_);
+    if (over_) return;
+  }
   auto submitted = submit_all();
   if (submitted) return begin();
   std::vector<RequestId> ids;
@@ -102,6 +118,19 @@ void Generation::start() {
     if (!over_) ids = break_off(submitted.error());
   }
   cancel(ids);
+}
+
+void Generation::end_turn() {
+  if (plan_.turn == nullptr) return;
+  const api::AnswerUsage usage = total_usage();
+  plan_.turn->end(
+      {usage.cached_tokens, usage.prompt_tokens - usage.cached_tokens, usage.completion_tokens});
+}
+
+std::vector<net::Header> Generation::headers(std::vector<net::Header> own) const {
+  if (plan_.turn == nullptr) return own;
+  for (net::Header& header : plan_.turn->headers()) own.push_back(std::move(header));
+  return own;
 }
 
 api::Parsed<void> Generation::submit_all() {
@@ -149,9 +178,9 @@ void Generation::begin() {
     if (request_.stream) {
       metrics_.answered(plan_.route, 200);
       writer_.start_stream(200,
-                           {{"Content-Type", "text/event-stream; charset=utf-8"},
-                            {"Cache-Control", "no-cache"},
-                            {"X-Accel-Buffering", "no"}},
+                           headers({{"Content-Type", "text/event-stream; charset=utf-8"},
+                                    {"Cache-Control", "no-cache"},
+                                    {"X-Accel-Buffering", "no"}}),
                            {plan_.form->keep_alive(), plan_.heartbeat});
       std::vector<api::AnswerChoice> openings;
       for (const Choice& choice : choices_) {
@@ -161,7 +190,7 @@ void Generation::begin() {
       }
       writer_.write(plan_.form->stream_begin(openings));
     } else {
-      writer_.promise(json_headers(), {"\n", plan_.heartbeat});
+      writer_.promise(headers(json_headers()), {"\n", plan_.heartbeat});
     }
     for (const Kept& kept : std::exchange(kept_, {})) {
       if (over_) break;
@@ -352,13 +381,14 @@ void Generation::send_chunk(Choice* choice) {
 
 void Generation::complete() {
   over_ = true;
+  end_turn();
   if (request_.stream) {
     writer_.write(plan_.form->stream_end(total_usage()));
     writer_.finish();
     return;
   }
   metrics_.answered(plan_.route, 200);
-  writer_.respond(200, json_headers(), plan_.form->whole(best_answers(), total_usage()));
+  writer_.respond(200, headers(json_headers()), plan_.form->whole(best_answers(), total_usage()));
 }
 
 // Of each prompt's candidates the most likely by the mean of their tokens, best first.
@@ -398,6 +428,7 @@ api::AnswerUsage Generation::total_usage() const {
 
 std::vector<RequestId> Generation::break_off(const api::ApiError& error) {
   over_ = true;
+  end_turn();
   if (begun_ && request_.stream) {
     writer_.write(plan_.form->stream_error(error));
     writer_.finish();
@@ -417,6 +448,7 @@ void Generation::client_gone() {
     std::lock_guard lock(mutex_);
     if (over_) return;
     over_ = true;
+    end_turn();
     ids = std::exchange(ids_, {});
   }
   metrics_.client_gone();

@@ -15,6 +15,7 @@
 #include "hadal/api/openai.h"
 #include "hadal/api/openai_answer.h"
 #include "hadal/apps/served_model.h"
+#include "hadal/apps/turn.h"
 #include "hadal/net/exchange.h"
 #include "hadal/obs/http_metrics.h"
 #include "hadal/text/json_scan.h"
@@ -39,6 +40,7 @@ struct GenerationPlan {
   bool echo = false;
   std::chrono::milliseconds heartbeat{5'000};
   std::unique_ptr<api::AnswerForm> form = {};
+  std::shared_ptr<Turn> turn = {};  // null: nobody counts, and nobody waits
 };
 
 class Generation : public std::enable_shared_from_this<Generation> {
@@ -48,7 +50,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   Generation(std::shared_ptr<const ServedModel> model, HttpMetrics& metrics, std::string id,
              api::GenerationBase request, GenerationPlan plan, net::ResponseWriter writer);
 
-  // Submits everything. On an error nothing runs, and the error has been answered.
+  // Submits everything when its turn comes. On an error nothing runs, and the error has been
+  // answered.
   void start();
 
  private:
@@ -70,6 +73,10 @@ class Generation : public std::enable_shared_from_this<Generation> {
     GenerationEvent event;
   };
 
+  void submit();
+  // Where the last event would be, or is not wanted any more. With the lock held.
+  void end_turn();
+  std::vector<net::Header> headers(std::vector<net::Header> own) const;
   GenerationRequest engine_request(size_t choice) const;
   api::Parsed<void> submit_all();
   void begin();

@@ -23,6 +23,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"serve", "answer over HTTP, as OpenAI's API does", cmd_serve},
     {"ask", "print one answer and leave", cmd_ask},
     {"chat", "a conversation in the terminal", cmd_chat},
+    {"keys", "create, list and revoke API keys", cmd_keys},
     {"inspect", "what is in a model file, and what it needs to run", cmd_inspect},
     {"bench", "tokens per second, and this machine's own ceilings", cmd_bench},
     {"eval", "how well something does, on data whose right answers are known", cmd_eval},

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -11,6 +12,17 @@ namespace hadal::apps {
 namespace {
 
 constexpr uint64_t kKeyFileBytesMax = 1 << 20;
+constexpr int32_t kEngineSequences = 64;  // EngineOptions's own default
+
+// A few more than run at once: whose turn comes next is there when an answer ends.
+int64_t gate_width(const gateway::Config& config) {
+  if (config.queue.in_flight > 0) return config.queue.in_flight;
+  const gateway::BackendConfig* local = config.local();
+  const int64_t sequences = local != nullptr && local->engine.max_sequences > 0
+                                ? local->engine.max_sequences
+                                : kEngineSequences;
+  return sequences + std::max<int64_t>(sequences / 8, 1);
+}
 
 }  // namespace
 
@@ -80,22 +92,47 @@ Result<std::string> upstream_key(const gateway::BackendConfig& backend) {
 }
 
 Status check_secrets(const gateway::Config& config) {
-  auto access = make_access(config);
+  auto access = make_access(config, nullptr);
   if (!access) return fail(std::move(access.error()));
   for (const gateway::BackendConfig& backend : config.backends) {
     auto key = upstream_key(backend);
     if (!key) return fail(std::move(key.error()));
   }
+  if (config.admin.on()) {
+    HADAL_TRY(const std::string key, read_admin_key(config.admin));
+    static_cast<void>(key);
+  }
   return {};
 }
 
-Result<std::shared_ptr<const Access>> make_access(const gateway::Config& config) {
+Result<std::shared_ptr<Access>> make_access(const gateway::Config& config,
+                                            std::shared_ptr<gateway::KeyStore> keys) {
   auto access = std::make_shared<Access>();
+  std::vector<std::string> file_keys;
   if (!config.server.keys_file.empty()) {
-    HADAL_TRY(access->api_keys, read_key_file(config.server.keys_file));
+    HADAL_TRY(file_keys, read_key_file(config.server.keys_file));
   }
+  auto tenants = std::make_shared<gateway::TenantPolicy>(config.tenants, std::move(file_keys),
+                                                         std::move(keys));
+  tenants->set_prices(config.prices);
+  access->tenants = std::move(tenants);
   access->directory = std::make_shared<gateway::Directory>(config);
   return access;
+}
+
+Result<std::string> read_admin_key(const gateway::AdminConfig& admin) {
+  std::string key;
+  if (!admin.key_env.empty()) {
+    const char* value = std::getenv(admin.key_env.c_str());
+    key = value == nullptr ? "" : value;
+    if (key.empty()) {
+      return fail(Code::kInvalidInput,
+                  fmt::format("admin.key_env: the variable {} is not set", admin.key_env));
+    }
+    return key;
+  }
+  HADAL_TRY(const std::vector<std::string> keys, read_key_file(admin.key_file));
+  return keys.front();
 }
 
 std::vector<std::string> waits_for_restart(const gateway::Config& running,
@@ -106,6 +143,10 @@ std::vector<std::string> waits_for_restart(const gateway::Config& running,
   };
   compare(running.server.host == read.server.host, "server.host");
   compare(running.server.port == read.server.port, "server.port");
+  compare(running.store == read.store, "store");
+  compare(running.admin.on() == read.admin.on() && running.admin.host == read.admin.host &&
+              running.admin.port == read.admin.port,
+          "the address of admin");
   compare(running.server.connections == read.server.connections, "server.connections");
   compare(running.cache.disk == read.cache.disk && running.cache.disk_max == read.cache.disk_max,
           "cache.disk");
@@ -122,10 +163,34 @@ std::vector<std::string> waits_for_restart(const gateway::Config& running,
 }
 
 Status LiveConfig::apply(const gateway::Config& config) {
-  HADAL_TRY(auto access, make_access(config));
+  HADAL_TRY(auto access, make_access(config, keys_));
+  std::string admin_key;
+  if (admin_ != nullptr && config.admin.on()) {
+    HADAL_TRY(admin_key, read_admin_key(config.admin));
+  }
   HADAL_TRY_VOID(gateway_.configure(config, access->directory, upstream_key));
+  if (admin_ != nullptr) admin_->configure({std::move(admin_key), access->tenants});
+  access->metering = metering_;
+  // Without tenants there is nobody to be fair to, and the engine's own queue does.
+  if (gate_ != nullptr && !config.tenants.empty()) {
+    gate_->resize(gate_width(config), config.queue.waiting);
+    access->gate = gate_;
+  }
   service_.configure(std::move(access));
   if (on_apply_) on_apply_(config);
+  return {};
+}
+
+Status LiveConfig::open_store(std::shared_ptr<obs::Registry> registry, const Clock& clock) {
+  if (config_.local() != nullptr) {
+    gate_ = std::make_shared<ModelGate>(gate_width(config_), config_.queue.waiting, *registry);
+  }
+  const gateway::StoreConfig& store = config_.store;
+  if (!store.path.empty()) {
+    HADAL_TRY(keys_, gateway::KeyStore::open(store.path));
+  }
+  HADAL_TRY(metering_, gateway::Metering::make(gateway::metering_options(store),
+                                               std::move(registry), clock, log_));
   return {};
 }
 
@@ -149,10 +214,12 @@ void LiveConfig::reload() {
                   "the configuration stays as it was: " + status.error().what);
   }
   const gateway::ServerConfig server = config_.server;
+  const gateway::StoreConfig store = config_.store;
   config_ = std::move(*read);
   config_.server.host = server.host;
   config_.server.port = server.port;
   config_.server.connections = server.connections;
+  config_.store = store;
   log_to(log_, LogLevel::kInfo,
          fmt::format("read {} again: {} backends, {} aliases", path_, config_.backends.size(),
                      config_.aliases.size()));

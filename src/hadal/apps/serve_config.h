@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "hadal/apps/admin_service.h"
 #include "hadal/apps/runtime.h"
 #include "hadal/apps/service.h"
 #include "hadal/base/log.h"
@@ -27,8 +28,12 @@ RuntimeOptions runtime_options(const gateway::BackendConfig& local);
 Status check_secrets(const gateway::Config& config);
 // The key that a backend wants, from its variable or file; empty: none.
 Result<std::string> upstream_key(const gateway::BackendConfig& backend);
-// Reads the keys' file.
-Result<std::shared_ptr<const Access>> make_access(const gateway::Config& config);
+// Reads the keys' file. `keys`: the store's, or null.
+Result<std::shared_ptr<Access>> make_access(const gateway::Config& config,
+                                            std::shared_ptr<gateway::KeyStore> keys);
+
+// The key itself, from the environment or its file.
+Result<std::string> read_admin_key(const gateway::AdminConfig& admin);
 
 // What differs and waits for the next start, in words for the log.
 std::vector<std::string> waits_for_restart(const gateway::Config& running,
@@ -50,6 +55,11 @@ class LiveConfig {
   void on_apply(std::function<void(const gateway::Config&)> callback) {
     on_apply_ = std::move(callback);
   }
+  // Before apply(): what `store` and `admin` name. `admin` gets the other half of every apply().
+  Status open_store(std::shared_ptr<obs::Registry> registry, const Clock& clock);
+  const std::shared_ptr<gateway::KeyStore>& keys() const { return keys_; }  // null: no store
+  void attach(AdminService* admin) { admin_ = admin; }
+
   // Puts `config` into service and gateway; on an error, into neither.
   Status apply(const gateway::Config& config);
   // Reads the file again and applies it. A mistake is logged and changes nothing.
@@ -63,6 +73,10 @@ class LiveConfig {
   gateway::Gateway& gateway_;
   const LogSink log_;
   std::function<void(const gateway::Config&)> on_apply_;
+  std::shared_ptr<gateway::KeyStore> keys_;
+  std::shared_ptr<gateway::Metering> metering_;
+  std::shared_ptr<ModelGate> gate_;
+  AdminService* admin_ = nullptr;
 };
 
 }  // namespace hadal::apps

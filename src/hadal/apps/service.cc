@@ -13,22 +13,18 @@
 namespace hadal::apps {
 namespace {
 
-// Takes the same time whatever the guess shares with the key; only the lengths show.
-bool equal_in_constant_time(std::string_view guess, std::string_view key) {
-  unsigned difference = guess.size() == key.size() ? 0 : 1;
-  for (size_t i = 0; i < key.size(); ++i) {
-    const char other = guess.empty() ? '\0' : guess[i % guess.size()];
-    difference |= static_cast<unsigned char>(key[i]) ^ static_cast<unsigned char>(other);
-  }
-  return difference == 0;
-}
-
 uint64_t random_salt() {
   std::random_device device;
   return (static_cast<uint64_t>(device()) << 32) | device();
 }
 
 }  // namespace
+
+api::ApiError not_allowed(std::string_view model) {
+  return {Code::kForbidden,
+          fmt::format("this key may not ask the model '{}'", model.substr(0, 128)), "model",
+          "model_not_allowed"};
+}
 
 Service::Service(ServiceOptions options, std::shared_ptr<obs::Registry> registry,
                  const Clock& clock)
@@ -38,8 +34,12 @@ Service::Service(ServiceOptions options, std::shared_ptr<obs::Registry> registry
       http_metrics_(registry_),
       openapi_(api::openapi_document(options_.version)),
       id_salt_(random_salt()),
-      started_(clock.unix_seconds()),
-      access_(std::make_shared<Access>(Access{options_.api_keys, nullptr})) {}
+      started_(clock.unix_seconds()) {
+  auto access = std::make_shared<Access>();
+  access->tenants = std::make_shared<gateway::TenantPolicy>(std::vector<gateway::TenantConfig>(),
+                                                            options_.api_keys, nullptr);
+  access_ = std::move(access);
+}
 
 void Service::configure(std::shared_ptr<const Access> access) {
   std::lock_guard lock(mutex_);
@@ -74,22 +74,6 @@ std::shared_ptr<const ServedModel> Service::model() const {
   return model_;
 }
 
-bool Service::authorized(const net::HttpRequest& request) const {
-  const auto keys = access();
-  if (keys->api_keys.empty()) return true;
-  std::string_view given = request.header("authorization");
-  constexpr std::string_view kBearer = "bearer ";
-  const bool bearer = given.size() >= kBearer.size() &&
-                      std::equal(kBearer.begin(), kBearer.end(), given.begin(), [](char a, char b) {
-                        return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b);
-                      });
-  // Anthropic's clients have a header of their own.
-  given = bearer ? given.substr(kBearer.size()) : request.header("x-api-key");
-  bool known = false;
-  for (const std::string& key : keys->api_keys) known |= equal_in_constant_time(given, key);
-  return known;
-}
-
 void Service::handle(net::HttpRequest request, net::ResponseWriter writer) {
   std::string_view method = request.method;
   if (method == "HEAD") method = "GET";
@@ -104,10 +88,11 @@ void Service::handle(net::HttpRequest request, net::ResponseWriter writer) {
     if (route.method == method) found = &route;
     allowed = route.method;
   }
-  Call call{request, writer, found != nullptr ? found->path : "other", nullptr};
-  if (!(found != nullptr && found->open) && !authorized(request)) {
-    return refuse(call, {Code::kUnauthorized,
-                         "a valid key is needed: send the header 'Authorization: Bearer KEY'"});
+  Call call{request, writer, found != nullptr ? found->path : "other", nullptr, nullptr};
+  if (!(found != nullptr && found->open)) {
+    auto caller = access()->tenants->authenticate(request, clock_.unix_seconds());
+    if (!caller) return refuse(call, std::move(caller.error()));
+    call.caller = std::move(*caller);
   }
   if (found != nullptr) return dispatch(*found, call);
   const std::string where = fmt::format("{} {}", request.method, request.path.substr(0, 128));
@@ -120,6 +105,41 @@ void Service::handle(net::HttpRequest request, net::ResponseWriter writer) {
                          {},
                          "method_not_allowed"}),
         {{"Allow", allowed}});
+}
+
+bool Service::accepts(const net::HttpRequest& request) const {
+  return !draining_ && access()->tenants->authenticate(request, clock_.unix_seconds()).has_value();
+}
+
+bool Service::asks_stores() const {
+  const auto ours = access();
+  return ours->metering != nullptr && ours->metering->asks_stores();
+}
+
+bool Service::pass_on(gateway::Gateway& gateway, net::HttpRequest& request,
+                      net::ResponseWriter& writer) {
+  if (draining_ || !gateway.is_passed_on(request)) return false;
+  const auto ours = access();
+  auto caller = ours->tenants->authenticate(request, clock_.unix_seconds());
+  if (!caller) return false;  // handle() says why
+  return gateway.handle(
+      request, writer,
+      [&](const gateway::PassedOn& passed) -> std::optional<std::shared_ptr<gateway::Permit>> {
+        Call call{request, writer, request.path, std::move(*caller), nullptr};
+        if (!call.caller->may_ask(passed.asked)) {
+          refuse(call, not_allowed(passed.asked));
+          return {};
+        }
+        if (ours->metering == nullptr) return nullptr;
+        call.target = passed.model;
+        gateway::MeterAsk ask = meter_ask(call, *ours);
+        ask.prompt_tokens = passed.prompt_tokens;
+        ask.answer_tokens = passed.answer_tokens;
+        auto permit = ours->metering->admit(std::move(ask));
+        if (permit) return std::move(*permit);
+        refuse_over(call, permit.error());
+        return {};
+      });
 }
 
 void Service::dispatch(const Route& route, Call& call) {
@@ -139,10 +159,19 @@ void Service::reply(Call& call, int status, std::string_view type, std::string b
   call.writer.respond(status, std::move(headers), std::move(body));
 }
 
-void Service::refuse(Call& call, const api::ApiError& error) {
-  const int status = api::http_status(error.code);
+void Service::refuse_over(Call& call, const gateway::MeterRefusal& refusal) {
   std::vector<net::Header> more;
-  if (status == 429 || status == 503) more.push_back({"Retry-After", draining_ ? "5" : "1"});
+  if (refusal.code != Code::kTooLarge) {
+    more.push_back({"Retry-After", std::to_string(refusal.retry_after)});
+  }
+  if (!refusal.limit.empty()) more.push_back({"X-Hadal-Limit", refusal.limit});
+  refuse(call, {refusal.code, refusal.what, {}, refusal.limit}, std::move(more));
+}
+
+void Service::refuse(Call& call, const api::ApiError& error, std::vector<net::Header> more) {
+  const int status = api::http_status(error.code);
+  if (more.empty() && (status == 429 || status == 503))
+    more.push_back({"Retry-After", draining_ ? "5" : "1"});
   if (status == 401) more.push_back({"WWW-Authenticate", "Bearer"});
   const bool messages = call.route.find("/messages") != std::string_view::npos;
   reply(call, status, "application/json",
@@ -171,7 +200,13 @@ void Service::health(Call& call) {
   }
   const auto names = directory();
   const bool only_passes_on = names != nullptr && !names->has_local();
-  if (call.model != nullptr || only_passes_on) return reply_json(call, R"({"status":"ok"})");
+  if (call.model != nullptr || only_passes_on) {
+    // Going on without the shared store is what the operator chose: it is said, and no failure.
+    const auto metering = access()->metering;
+    const bool lost = metering != nullptr && metering->shared() == gateway::Metering::Shared::kLost;
+    return reply_json(call,
+                      lost ? R"({"status":"ok","limit_store":"lost"})" : R"({"status":"ok"})");
+  }
   const uint64_t total = load_total_;
   const double share = total > 0 ? static_cast<double>(loaded_) / static_cast<double>(total) : 0.0;
   reply(call, 503, "application/json",
@@ -185,6 +220,9 @@ void Service::version(Call& call) {
 void Service::openapi(Call& call) { reply_json(call, openapi_); }
 
 void Service::metrics(Call& call) {
+  if (!call.caller->key.id.empty()) {
+    return refuse(call, {Code::kForbidden, "a tenant's key does not show what others do"});
+  }
   reply(call, 200, obs::kExpositionType, exposition(*registry_));
 }
 
@@ -213,7 +251,9 @@ void Service::models(Call& call) {
     return refuse_unready(call);
   }
   std::vector<api::ModelCard> cards;
-  for (const std::string& name : names->listed()) cards.push_back(card_of(call, name));
+  for (const std::string& name : names->listed()) {
+    if (call.caller->may_ask(name)) cards.push_back(card_of(call, name));
+  }
   reply_json(call, api::models_answer(cards));
 }
 
@@ -223,7 +263,7 @@ void Service::model_card(Call& call) {
   if (names == nullptr || (call.model == nullptr && !names->has_remote())) {
     return refuse_unready(call);
   }
-  if (names->find(asked) == nullptr) {
+  if (names->find(asked) == nullptr || !call.caller->may_ask(asked)) {
     auto unknown = known_name(call, asked);
     return refuse(call, unknown.error());
   }

@@ -21,6 +21,8 @@
 #include "hadal/apps/served_model.h"
 #include "hadal/base/clock.h"
 #include "hadal/gateway/directory.h"
+#include "hadal/gateway/gateway.h"
+#include "hadal/gateway/tenants.h"
 #include "hadal/net/exchange.h"
 #include "hadal/net/message.h"
 #include "hadal/obs/http_metrics.h"
@@ -35,10 +37,15 @@ struct ServiceOptions {
 
 // Who may ask, and what names mean. Replaced as a whole when the configuration is read again.
 struct Access {
-  std::vector<std::string> api_keys;  // empty: everybody may ask
+  std::shared_ptr<const gateway::TenantPolicy> tenants;  // never null
+  std::shared_ptr<gateway::Metering> metering;           // null: nobody is counted
+  std::shared_ptr<ModelGate> gate;                       // null: nobody waits before the engine
   // Shared with requests under way. Null: the published model's own names.
   std::shared_ptr<const gateway::Directory> directory;
 };
+
+// To a key that may not ask it.
+api::ApiError not_allowed(std::string_view model);
 
 class Service {
  public:
@@ -46,9 +53,12 @@ class Service {
   Service(ServiceOptions options, std::shared_ptr<obs::Registry> registry, const Clock& clock);
 
   void handle(net::HttpRequest request, net::ResponseWriter writer);
-  bool authorized(const net::HttpRequest& request) const;
   // Whether a request that starts work would be let through to a model.
-  bool accepts(const net::HttpRequest& request) const { return !draining_ && authorized(request); }
+  bool accepts(const net::HttpRequest& request) const;
+  // In front of handle(): true when the request is one for another backend, and will be answered.
+  bool pass_on(gateway::Gateway& gateway, net::HttpRequest& request, net::ResponseWriter& writer);
+  // Whether authenticating or admitting a request may wait for a disk or another server.
+  bool asks_stores() const;
 
   // From the next request on; those under way go on as they began.
   void configure(std::shared_ptr<const Access> access);
@@ -68,9 +78,11 @@ class Service {
     net::HttpRequest& request;
     net::ResponseWriter& writer;
     std::string_view route;
-    std::shared_ptr<const ServedModel> model;  // null while loading, or when none is run here
-    std::optional<bool> thinking = {};         // what the asked name says, see known_name()
+    std::shared_ptr<const gateway::Caller> caller;  // null at open routes
+    std::shared_ptr<const ServedModel> model;       // null while loading, or when none is run here
+    std::optional<bool> thinking = {};              // what the asked name says, see known_name()
     std::string effort = {};
+    std::string target = {};  // what the asked name means
   };
   struct Route {
     std::string_view method;
@@ -94,7 +106,13 @@ class Service {
   void reply_json(Call& call, std::string body) {
     reply(call, 200, "application/json", std::move(body));
   }
-  void refuse(Call& call, const api::ApiError& error);
+  void refuse(Call& call, const api::ApiError& error, std::vector<net::Header> more = {});
+  void refuse_over(Call& call, const gateway::MeterRefusal& refusal);
+  static gateway::MeterAsk meter_ask(const Call& call, const Access& ours);
+  // What this request may use. Null where nobody is counted. An error has been answered.
+  tl::expected<std::shared_ptr<Turn>, gateway::MeterRefusal> take_turn(
+      const Call& call, const api::GenerationBase& request, int64_t prompt_tokens,
+      int64_t answers) const;
 
   void home(Call& call);
   void health(Call& call);

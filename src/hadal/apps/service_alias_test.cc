@@ -24,7 +24,8 @@ class AliasTest : public ServiceTest {
     }
     config.aliases = std::move(aliases);
     auto access = std::make_shared<Access>();
-    access->api_keys = std::move(keys);
+    access->tenants =
+        std::make_shared<gateway::TenantPolicy>(config.tenants, std::move(keys), nullptr);
     access->directory = std::make_shared<gateway::Directory>(config);
     service_->configure(std::move(access));
   }

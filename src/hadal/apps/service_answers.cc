@@ -47,6 +47,8 @@ api::Parsed<std::string> Service::known_name(Call& call, const std::string& aske
                                           asked.substr(0, 128), fmt::join(names->listed(), ", ")),
                               "model", "model_not_found"));
   }
+  const std::string& meant = asked.empty() ? target->model : asked;
+  if (!call.caller->may_ask(meant)) return fail(not_allowed(meant));
   // Another backend's, at an address that only a model in this process can answer.
   if (!target->local) {
     return fail(
@@ -56,9 +58,34 @@ api::Parsed<std::string> Service::known_name(Call& call, const std::string& aske
                                   asked.substr(0, 128), call.route),
                       "model"));
   }
+  call.target = target->model;
   call.thinking = target->thinking;
   call.effort = target->effort;
-  return asked.empty() ? target->model : asked;
+  return meant;
+}
+
+gateway::MeterAsk Service::meter_ask(const Call& call, const Access& ours) {
+  gateway::MeterAsk ask;
+  ask.caller = call.caller;
+  ask.model = call.target;
+  ask.price = ours.tenants->price_of(call.target);
+  return ask;
+}
+
+tl::expected<std::shared_ptr<Turn>, gateway::MeterRefusal> Service::take_turn(
+    const Call& call, const api::GenerationBase& request, int64_t prompt_tokens,
+    int64_t answers) const {
+  const auto ours = access();
+  if (ours->metering == nullptr) return nullptr;
+  gateway::MeterAsk ask = meter_ask(call, *ours);
+  ask.prompt_tokens = prompt_tokens;
+  if (request.sampling.max_tokens) {
+    const int64_t room = std::max<int64_t>(call.model->engine->context(), 1);
+    ask.answer_tokens = std::clamp<int64_t>(*request.sampling.max_tokens, 0, room) * answers;
+  }
+  auto permit = ours->metering->admit(std::move(ask));
+  if (!permit) return tl::unexpected<gateway::MeterRefusal>(std::move(permit.error()));
+  return std::make_shared<Turn>(std::move(*permit), ours->gate);
 }
 
 std::string Service::next_id(std::string_view prefix) {
@@ -131,9 +158,13 @@ void Service::balance(Call& call) {
 void Service::start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info,
                          const MakeForm& form, GenerationPlan plan) {
   take_defaults(call.thinking, call.effort, &request);
+  request.cache_scope = call.caller->cache_scope(request.cache_scope);
   auto prompt = chat_prompt(*call.model, request, local_seconds(clock_.unix_seconds()));
   if (!prompt) return refuse(call, prompt.error());
   info.prompt_tokens = static_cast<int64_t>(prompt->tokens.size());
+  auto turn = take_turn(call, request, info.prompt_tokens, request.candidates);
+  if (!turn) return refuse_over(call, turn.error());
+  plan.turn = std::move(*turn);
   const std::string id = info.id;
   plan.route = call.route;
   plan.prompts.push_back(std::move(prompt->tokens));
@@ -172,6 +203,7 @@ void Service::completion(Call& call) {
   if (!request) return refuse(call, request.error());
   auto name = known_name(call, request->model);
   if (!name) return refuse(call, name.error());
+  request->cache_scope = call.caller->cache_scope(request->cache_scope);
   GenerationPlan plan;
   plan.route = call.route;
   plan.echo = request->echo;
@@ -181,6 +213,12 @@ void Service::completion(Call& call) {
     if (!tokens) return refuse(call, tokens.error());
     plan.prompts.push_back(std::move(*tokens));
   }
+  int64_t prompt_tokens = 0;
+  for (const auto& prompt : plan.prompts) prompt_tokens += static_cast<int64_t>(prompt.size());
+  auto turn = take_turn(call, *request, prompt_tokens,
+                        request->candidates * static_cast<int64_t>(plan.prompts.size()));
+  if (!turn) return refuse_over(call, turn.error());
+  plan.turn = std::move(*turn);
   api::AnswerInfo info = answer_info(call, *name, "cmpl");
   info.service_tier = request->service_tier;
   const std::string id = info.id;

@@ -22,6 +22,8 @@ std::string_view code_name(Code code) {
       return "unavailable";
     case Code::kUnauthorized:
       return "unauthorized";
+    case Code::kForbidden:
+      return "forbidden";
     case Code::kCorrupt:
       return "corrupt";
     case Code::kInternal:

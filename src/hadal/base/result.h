@@ -24,6 +24,7 @@ enum class Code : uint8_t {
   kDeadline,      // time ran out
   kUnavailable,   // loading, draining, or a backend that is down
   kUnauthorized,  // no key or a wrong one
+  kForbidden,     // a good key that may not do this
   kCorrupt,       // data that contradicts itself: names file, field, found and expected
   kInternal,      // a fault of ours that did not warrant stopping the process
 };

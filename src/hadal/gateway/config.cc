@@ -28,6 +28,13 @@ class Checker {
     for (size_t i = 0; i < config_.backends.size(); ++i) check_backend(i);
     check_weights();
     for (const AliasConfig& alias : config_.aliases) check_alias(alias);
+    std::vector<std::string> names;
+    for (const auto& [name, local] : served_) names.push_back(name);
+    check_store(reader_, config_.store);
+    check_prices(reader_, config_.prices, config_.tenants, names);
+    for (const AliasConfig& alias : config_.aliases) names.push_back(alias.name);
+    check_tenants(reader_, config_.tenants, config_.store, names);
+    check_admin(reader_, config_.admin, config_.store);
   }
 
  private:
@@ -213,6 +220,8 @@ Result<Config> load_config(const std::string& path, const ConfigContext& context
   const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
   make_absolute(folder, &config->server.keys_file);
   make_absolute(folder, &config->cache.disk);
+  make_absolute(folder, &config->store.path);
+  make_absolute(folder, &config->admin.key_file);
   for (BackendConfig& backend : config->backends) {
     if (backend.model != kEmbedded) make_absolute(folder, &backend.model);
     make_absolute(folder, &backend.key_file);

@@ -14,6 +14,7 @@
 #include "hadal/base/result.h"
 #include "hadal/gateway/cache_config.h"
 #include "hadal/gateway/field.h"
+#include "hadal/gateway/tenant_config.h"
 #include "hadal/net/url.h"
 
 namespace hadal::gateway {
@@ -112,6 +113,11 @@ struct Config {
   std::vector<AliasConfig> aliases;
   CacheConfig cache;
   BalancingConfig balancing;
+  StoreConfig store;
+  std::vector<TenantConfig> tenants;
+  std::vector<PriceConfig> prices;
+  QueueConfig queue;
+  AdminConfig admin;
   bool operator==(const Config&) const = default;
 
   const BackendConfig* local() const;  // the backend with `model`; null: there is none

@@ -191,7 +191,14 @@ Section<Config> whole() {
            "more names for models")
       .inside("cache", &Config::cache, cache_section(), "answers given again")
       .inside("balancing", &Config::balancing, balancing_section(),
-              "how requests are spread over backends");
+              "how requests are spread over backends")
+      .inside("store", &Config::store, store_section(), "what must survive a restart")
+      .map("tenants", &Config::tenants, &TenantConfig::name, "", tenant_section(),
+           "who shares the service")
+      .map("prices", &Config::prices, &PriceConfig::model, "", price_section(),
+           "what a model's tokens cost")
+      .inside("queue", &Config::queue, queue_section(), "who waits for the local model")
+      .inside("admin", &Config::admin, admin_section(), "the operator's endpoints");
   return section;
 }
 

@@ -25,8 +25,11 @@ Code code_of(int status) {
 }
 
 // SQLite would make the file as the process's mask says, and the file's rights are its log's, too.
+// One that is there is not touched: closing a descriptor of it would drop the locks that SQLite
+// holds on it in this process (fcntl(2)), and another process would take the log away.
 Status make_private(const std::string& path) {
-  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (file < 0 && errno == EEXIST) return {};
   if (file < 0) {
     return fail(Code::kUnavailable, fmt::format("'{}': {}", path, std::strerror(errno)));
   }

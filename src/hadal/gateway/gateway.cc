@@ -182,7 +182,7 @@ bool Gateway::is_surely_passed_on(const net::HttpRequest& request) const {
   return !has_local_ && request.body.size() <= kQuickBytes && is_passed_on(request);
 }
 
-bool Gateway::handle(net::HttpRequest& request, net::ResponseWriter& writer) {
+bool Gateway::handle(net::HttpRequest& request, net::ResponseWriter& writer, const Admit& admit) {
   if (!is_passed_on(request)) return false;
   auto scan = scan_body(request.body);
   if (!scan) {
@@ -198,10 +198,22 @@ bool Gateway::handle(net::HttpRequest& request, net::ResponseWriter& writer) {
     const ModelTarget* found = directory_->find(scan->model);
     if (found == nullptr || found->local) return false;
     target = *found;
+  }
+  std::shared_ptr<Permit> permit;
+  if (admit) {
+    PassedOn passed{scan->model.empty() ? target.model : scan->model, target.model,
+                    prompt_tokens(request)};
+    if (scan->max_tokens > 0) passed.answer_tokens = scan->max_tokens;
+    auto admitted = admit(passed);
+    if (!admitted) return true;
+    permit = std::move(*admitted);
+  }
+  {
+    std::lock_guard lock(mutex_);
     fleet_.on_request();
   }
   std::make_shared<Relay>(shared_from_this(), std::move(request), std::move(*scan),
-                          std::move(target), std::move(writer))
+                          std::move(target), std::move(permit), std::move(writer))
       ->start();
   return true;
 }

@@ -28,6 +28,7 @@
 #include "hadal/gateway/config.h"
 #include "hadal/gateway/directory.h"
 #include "hadal/gateway/fleet.h"
+#include "hadal/gateway/metering.h"
 #include "hadal/net/client.h"
 #include "hadal/net/exchange.h"
 #include "hadal/net/message.h"
@@ -38,6 +39,14 @@
 namespace hadal::gateway {
 
 class Relay;
+
+// What is known of a request before it is passed on.
+struct PassedOn {
+  std::string asked;          // the model's name as the client says it
+  std::string model;          // ... and what it means
+  int64_t prompt_tokens = 0;  // about, from the body's bytes
+  std::optional<int64_t> answer_tokens = {};
+};
 
 // One `url:` backend. Immutable; shared with the requests that are there, since a reload may
 // replace it meanwhile.
@@ -77,9 +86,12 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   bool is_passed_on(const net::HttpRequest& request) const;
   // Whether it will be, and cheaply so, as no model is run here.
   bool is_surely_passed_on(const net::HttpRequest& request) const;
+  // Before a request is passed on: its permit, which is settled by what the answer says was used
+  // (null: not counted), or nothing, when it has been answered.
+  using Admit = std::function<std::optional<std::shared_ptr<Permit>>(const PassedOn&)>;
   // True: the request has been taken and will be answered. False: not one for another backend, and
   // both arguments are as they were.
-  bool handle(net::HttpRequest& request, net::ResponseWriter& writer);
+  bool handle(net::HttpRequest& request, net::ResponseWriter& writer, const Admit& admit = nullptr);
 
  private:
   friend class Relay;

@@ -90,6 +90,11 @@ std::string_view upstream_path(std::string_view path) {
   return {};
 }
 
+int64_t prompt_tokens(const net::HttpRequest& request) {
+  constexpr int64_t kTokenBytes = 4;  // of English and JSON, about
+  return static_cast<int64_t>(request.body.size()) / kTokenBytes + 1;
+}
+
 std::string error_body(std::string_view path, const api::ApiError& error) {
   const bool anthropic = upstream_path(path).starts_with("/messages");
   return anthropic ? api::messages_error(error) : api::error_json(error);

@@ -3,6 +3,7 @@
 // Pure; any thread.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,9 @@ namespace hadal::gateway {
 
 // The upstream's path, behind its URL, for a path here: "/chat/completions". Empty: not passed on.
 std::string_view upstream_path(std::string_view path);
+
+// About as many as the request's body is long.
+int64_t prompt_tokens(const net::HttpRequest& request);
 
 // In the protocol of the path.
 std::string error_body(std::string_view path, const api::ApiError& error);

@@ -12,7 +12,6 @@ namespace {
 
 constexpr size_t kWaitingMax = 64u << 10;  // bytes of an answer that wait for the client
 constexpr int64_t kAnswerTokens = 256;     // of a request that does not say
-constexpr int64_t kTokenBytes = 4;         // of English and JSON, about
 
 // Another backend may do better with the same request.
 bool is_worth_a_retry(int status) {
@@ -43,15 +42,20 @@ class Relay::Sink final : public net::ClientSink {
 };
 
 Relay::Relay(std::shared_ptr<Gateway> gateway, net::HttpRequest request, BodyScan scan,
-             ModelTarget target, net::ResponseWriter writer)
+             ModelTarget target, std::shared_ptr<Permit> permit, net::ResponseWriter writer)
     : gateway_(std::move(gateway)),
       request_(std::move(request)),
       scan_(std::move(scan)),
       target_(std::move(target)),
-      tokens_(
-          static_cast<int64_t>(request_.body.size()) / kTokenBytes + 1 +
-          (scan_.max_tokens > 0 ? std::min<int64_t>(scan_.max_tokens, 1 << 20) : kAnswerTokens)),
-      writer_(std::move(writer)) {}
+      tokens_(prompt_tokens(request_) + (scan_.max_tokens > 0
+                                             ? std::min<int64_t>(scan_.max_tokens, 1 << 20)
+                                             : kAnswerTokens)),
+      writer_(std::move(writer)),
+      permit_(std::move(permit)) {}
+
+void Relay::settle() {
+  if (permit_) permit_->settle(usage_.tokens(prompt_tokens(request_)));
+}
 
 void Relay::start() {
   writer_->on_close([weak = weak_from_this()] {
@@ -184,6 +188,7 @@ void Relay::begin_answer(Attempt& attempt, const net::ClientHead& head) {
   gateway_->http_metrics_.answered(request_.path, head.status);
   gateway_->metrics_.answered(target_.model, backend, head.status);
   std::vector<net::Header> headers = answer_headers(head.headers, backend);
+  if (permit_) headers.insert(headers.end(), permit_->headers().begin(), permit_->headers().end());
   if (head.content_length >= 0 || head.status == 204 || head.status == 304) {
     writer_->start_sized(head.status, std::move(headers),
                          static_cast<size_t>(std::max<int64_t>(head.content_length, 0)));
@@ -196,6 +201,7 @@ void Relay::begin_answer(Attempt& attempt, const net::ClientHead& head) {
 bool Relay::on_bytes(size_t index, std::string_view bytes) {
   std::lock_guard lock(mutex_);
   if (over_ || winner_ != index) return true;
+  if (permit_) usage_.push(bytes);
   if (!writer_->write(bytes)) return true;  // gone: on_client_gone follows, or has come
   if (writer_->waiting() < kWaitingMax) return true;
   writer_->on_room([call = attempts_[index].call] { call->resume(); });
@@ -207,6 +213,7 @@ void Relay::on_end(size_t index) {
   if (over_ || winner_ != index) return;
   over_ = true;
   close(attempts_[index], close_as_);
+  settle();
   writer_->finish();
   writer_.reset();
 }
@@ -243,6 +250,7 @@ void Relay::on_fault(size_t index, net::ClientFault fault, const std::string& wh
 // whole.
 void Relay::break_off(const Attempt& attempt) {
   over_ = true;
+  settle();
   gateway_->metrics_.broke_off(attempt.upstream().config.name);
   if (is_events_) {
     const bool anthropic = upstream_path(request_.path) == "/messages";
@@ -258,6 +266,7 @@ void Relay::on_client_gone() {
   std::lock_guard lock(mutex_);
   if (over_) return;
   over_ = true;
+  settle();
   stop_timers();
   gateway_->http_metrics_.client_gone();
   if (std::exchange(in_line_, false)) gateway_->leave_line(this);
@@ -288,6 +297,7 @@ std::string Relay::error_text(int status, std::string_view code, const std::stri
 void Relay::refuse(int status, std::string_view code, const std::string& message,
                    std::string_view backend, Nanos retry_after) {
   over_ = true;
+  settle();
   stop_timers();
   gateway_->http_metrics_.answered(request_.path, status);
   gateway_->metrics_.answered(target_.model, backend, status);

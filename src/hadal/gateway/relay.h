@@ -12,13 +12,14 @@
 
 #include "hadal/gateway/body_scan.h"
 #include "hadal/gateway/gateway.h"
+#include "hadal/gateway/usage_scan.h"
 
 namespace hadal::gateway {
 
 class Relay : public std::enable_shared_from_this<Relay> {
  public:
   Relay(std::shared_ptr<Gateway> gateway, net::HttpRequest request, BodyScan scan,
-        ModelTarget target, net::ResponseWriter writer);
+        ModelTarget target, std::shared_ptr<Permit> permit, net::ResponseWriter writer);
 
   void start();
   const std::string& model() const { return target_.model; }
@@ -55,6 +56,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void refuse_for(NoBackend why);
   std::string error_text(int status, std::string_view code, const std::string& message) const;
   void stop_timers();
+  // By what the answer has said so far.
+  void settle();
 
   const std::shared_ptr<Gateway> gateway_;
   const net::HttpRequest request_;
@@ -74,6 +77,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   Outcome close_as_ = Outcome::kGood;  // when the winner's answer is whole
   bool is_events_ = false;             // the answer is a stream of events
   bool over_ = false;
+  const std::shared_ptr<Permit> permit_;  // null: not counted
+  UsageScan usage_;                       // of the winner's answer
 };
 
 }  // namespace hadal::gateway

@@ -1,0 +1,116 @@
+#include "hadal/apps/admin_service.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "hadal/apps/admin_json.h"
+#include "hadal/gateway/secret.h"
+#include "hadal/obs/registry.h"
+
+namespace hadal::apps {
+
+AdminService::AdminService(std::shared_ptr<gateway::KeyStore> keys,
+                           std::shared_ptr<obs::Registry> registry, const Clock& clock,
+                           std::function<void()> reload)
+    : keys_(std::move(keys)),
+      registry_(std::move(registry)),
+      clock_(clock),
+      reload_(std::move(reload)),
+      http_metrics_(registry_) {}
+
+const std::vector<AdminService::Route>& AdminService::routes() {
+  static const std::vector<Route> kRoutes = {
+      {"POST", "/admin/v1/keys", &AdminService::create_key},
+      {"GET", "/admin/v1/keys", &AdminService::list_keys},
+      {"DELETE", "/admin/v1/keys/", &AdminService::revoke_key},
+      {"POST", "/admin/v1/reload", &AdminService::reload},
+      {"GET", "/metrics", &AdminService::metrics},
+  };
+  return kRoutes;
+}
+
+void AdminService::configure(AdminAccess access) {
+  std::lock_guard lock(mutex_);
+  access_ = std::move(access);
+}
+
+void AdminService::handle(net::HttpRequest request, net::ResponseWriter writer) {
+  Call call{request, writer, "admin", {}};
+  {
+    std::lock_guard lock(mutex_);
+    call.access = access_;
+  }
+  if (call.access.key.empty() ||
+      !gateway::equal_in_constant_time(gateway::shown_key(request), call.access.key)) {
+    return refuse(call, {Code::kUnauthorized,
+                         "the admin key is needed: send the header 'Authorization: Bearer KEY'"});
+  }
+  bool known = false;
+  for (const Route& route : routes()) {
+    const bool below = route.path.ends_with('/');
+    const bool matches =
+        below ? request.path.starts_with(route.path) && request.path.size() > route.path.size()
+              : request.path == route.path;
+    if (!matches) continue;
+    known = true;
+    if (route.method != request.method) continue;
+    call.route = route.path;
+    return (this->*route.handle)(call);
+  }
+  const std::string where = fmt::format("{} {}", request.method, request.path.substr(0, 128));
+  if (!known) return refuse(call, {Code::kNotFound, "there is nothing at " + where});
+  http_metrics_.answered(call.route, 405);
+  writer.respond(405, {{"Content-Type", "application/json"}},
+                 api::error_json({Code::kInvalidInput, where + " is not possible"}));
+}
+
+void AdminService::reply(Call& call, int status, std::string body, std::string_view type) {
+  http_metrics_.answered(call.route, status);
+  // Keys pass through here.
+  call.writer.respond(status, {{"Content-Type", std::string(type)}, {"Cache-Control", "no-store"}},
+                      std::move(body));
+}
+
+void AdminService::refuse(Call& call, const api::ApiError& error) {
+  reply(call, api::http_status(error.code), api::error_json(error));
+}
+
+void AdminService::create_key(Call& call) {
+  const int64_t now = clock_.unix_seconds();
+  auto wanted = parse_new_key(call.request.body, now);
+  if (!wanted) return refuse(call, wanted.error());
+  if (!wanted->tenant.empty() && call.access.tenants->find(wanted->tenant) == nullptr) {
+    return refuse(call,
+                  {Code::kInvalidInput,
+                   fmt::format("there is no tenant '{}'", wanted->tenant.substr(0, 64)), "tenant"});
+  }
+  auto key = keys_->create(std::move(*wanted), now);
+  if (!key) return refuse(call, std::move(key.error()));
+  reply(call, 201, key_json(key->record, now, key->text));
+}
+
+void AdminService::list_keys(Call& call) {
+  auto records = keys_->list();
+  if (!records) return refuse(call, std::move(records.error()));
+  reply(call, 200, keys_json(*records, clock_.unix_seconds()));
+}
+
+void AdminService::revoke_key(Call& call) {
+  const int64_t now = clock_.unix_seconds();
+  const std::string id = call.request.path.substr(std::string_view("/admin/v1/keys/").size());
+  auto record = keys_->revoke(id, now);
+  if (!record) return refuse(call, std::move(record.error()));
+  reply(call, 200, key_json(*record, now, {}));
+}
+
+void AdminService::reload(Call& call) {
+  reload_();
+  reply(call, 202, R"({"status":"reading the configuration again"})");
+}
+
+void AdminService::metrics(Call& call) {
+  reply(call, 200, exposition(*registry_), obs::kExpositionType);
+}
+
+}  // namespace hadal::apps

@@ -1,0 +1,206 @@
+#include "hadal/gateway/key_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "hadal/gateway/secret.h"
+
+namespace hadal::gateway {
+namespace {
+
+constexpr size_t kIdBytes = 6;
+constexpr size_t kSecretBytes = 32;
+constexpr size_t kIdDigits = 2 * kIdBytes;
+constexpr size_t kTextSize = kKeyPrefix.size() + kIdDigits + 1 + 2 * kSecretBytes;
+constexpr int64_t kVersion = 1;
+
+constexpr const char* kSchema = R"(
+  CREATE TABLE IF NOT EXISTS api_keys(
+    id TEXT PRIMARY KEY, hash TEXT NOT NULL, name TEXT NOT NULL, tenant TEXT NOT NULL,
+    models TEXT NOT NULL,
+    created INTEGER NOT NULL, expires INTEGER NOT NULL, revoked INTEGER NOT NULL,
+    hard_requests REAL NOT NULL, hard_burst INTEGER NOT NULL, hard_minute INTEGER NOT NULL,
+    hard_day INTEGER NOT NULL, hard_concurrent INTEGER NOT NULL, hard_money REAL NOT NULL,
+    soft_requests REAL NOT NULL, soft_burst INTEGER NOT NULL, soft_minute INTEGER NOT NULL,
+    soft_day INTEGER NOT NULL, soft_concurrent INTEGER NOT NULL, soft_money REAL NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS api_keys_version(version INTEGER NOT NULL) STRICT;
+  INSERT INTO api_keys_version
+    SELECT 1 WHERE NOT EXISTS(SELECT 1 FROM api_keys_version);
+)";
+// All but the hash, in the order of read_row() and bind_row().
+#define HADAL_KEY_COLUMNS                                                                        \
+  "id, name, tenant, models, created, expires, revoked, hard_requests, hard_burst, "             \
+  "hard_minute, hard_day, hard_concurrent, hard_money, soft_requests, soft_burst, soft_minute, " \
+  "soft_day, soft_concurrent, soft_money"
+constexpr int kHashColumn = 19;
+
+LimitValues read_limits(const Run& run, int first) {
+  return {
+      run.real(first),        static_cast<int32_t>(run.integer(first + 1)), run.integer(first + 2),
+      run.integer(first + 3), static_cast<int32_t>(run.integer(first + 4)), run.real(first + 5)};
+}
+
+KeyRecord read_row(const Run& run) {
+  KeyRecord record;
+  record.id = run.text(0);
+  record.name = run.text(1);
+  record.tenant = run.text(2);
+  const std::string models = run.text(3);  // each ends with a line's end
+  for (size_t at = 0; at < models.size();) {
+    const size_t end = std::min(models.find('\n', at), models.size());
+    record.models.push_back(models.substr(at, end - at));
+    at = end + 1;
+  }
+  record.created = run.integer(4);
+  record.expires = run.integer(5);
+  record.revoked = run.integer(6);
+  record.hard = read_limits(run, 7);
+  record.soft = read_limits(run, 13);
+  return record;
+}
+
+void bind_limits(Run& run, const LimitValues& limits) {
+  for_each_limit(limits, [&](std::string_view, auto value) { run.bind(value); });
+}
+
+bool is_printable(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) == 0x7f;
+  });
+}
+
+bool limits_make_sense(const LimitValues& limits) {
+  bool sensible = true;
+  for_each_limit(limits, [&](std::string_view, auto value) {
+    sensible = sensible && value >= 0 && static_cast<double>(value) <= kLimitMax;
+  });
+  return sensible;
+}
+
+Status check(const KeyRecord& wanted, int64_t now) {
+  const auto bad = [](const std::string& what) { return fail(Code::kInvalidInput, what); };
+  if (wanted.tenant.empty()) return bad("the tenant is missing");
+  if (wanted.name.size() > kKeyNameBytesMax || !is_printable(wanted.name)) {
+    return bad(fmt::format("a key's name has at most {} bytes, all printable", kKeyNameBytesMax));
+  }
+  if (!is_printable(wanted.tenant)) return bad("a tenant's name is printable");
+  if (wanted.models.size() > kKeyModelsMax) {
+    return bad(fmt::format("found {} models, a key names at most {}", wanted.models.size(),
+                           kKeyModelsMax));
+  }
+  for (const std::string& model : wanted.models) {
+    if (model.empty() || !is_printable(model)) return bad("a model's name is printable");
+  }
+  if (wanted.expires != 0 && wanted.expires <= now) return bad("the key would be expired already");
+  if (!limits_make_sense(wanted.hard) || !limits_make_sense(wanted.soft)) {
+    return bad(fmt::format("a limit lies in 0 to {:g}", kLimitMax));
+  }
+  return {};
+}
+
+tl::unexpected<Error> unknown_key() { return fail(Code::kUnauthorized, "the key is not known"); }
+
+}  // namespace
+
+Result<std::unique_ptr<KeyStore>> KeyStore::open(const std::string& path) {
+  HADAL_TRY(Database database, Database::open(path, Sync::kPower));
+  std::unique_ptr<KeyStore> store(new KeyStore(std::move(database)));
+  HADAL_TRY_VOID(store->prepare());
+  return store;
+}
+
+Status KeyStore::prepare() {
+  {
+    HADAL_TRY(Transaction transaction, Transaction::begin(database_));
+    HADAL_TRY_VOID(database_.execute(kSchema));
+    HADAL_TRY_VOID(transaction.commit());
+  }
+  HADAL_TRY(Statement version, database_.prepare("SELECT max(version) FROM api_keys_version"));
+  {
+    Run run = database_.run(version);
+    HADAL_TRY(const bool row, run.step());
+    if (row && run.integer(0) > kVersion) {
+      return fail(Code::kUnsupported, fmt::format("'{}': its keys have form {}, this program "
+                                                  "knows forms up to {}",
+                                                  database_.path(), run.integer(0), kVersion));
+    }
+  }
+  HADAL_TRY(insert_, database_.prepare("INSERT INTO api_keys(" HADAL_KEY_COLUMNS ", hash) VALUES "
+                                       "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+  HADAL_TRY(list_, database_.prepare("SELECT " HADAL_KEY_COLUMNS
+                                     " FROM api_keys ORDER BY created, rowid"));
+  HADAL_TRY(find_,
+            database_.prepare("SELECT " HADAL_KEY_COLUMNS ", hash FROM api_keys WHERE id = ?"));
+  HADAL_TRY(revoke_,
+            database_.prepare("UPDATE api_keys SET revoked = ? WHERE id = ? AND revoked = 0"));
+  return {};
+}
+
+Result<NewKey> KeyStore::create(KeyRecord wanted, int64_t now) {
+  HADAL_TRY_VOID(check(wanted, now));
+  HADAL_TRY(const std::string random, random_bytes(kIdBytes + kSecretBytes));
+  wanted.id = hex(std::string_view(random).substr(0, kIdBytes));
+  wanted.created = now;
+  wanted.revoked = 0;
+  std::string text =
+      fmt::format("{}{}-{}", kKeyPrefix, wanted.id, hex(std::string_view(random).substr(kIdBytes)));
+  std::string models;
+  for (const std::string& model : wanted.models) models += model + '\n';
+  std::lock_guard lock(mutex_);
+  Run run = database_.run(insert_);
+  run.bind(wanted.id).bind(wanted.name).bind(wanted.tenant).bind(models);
+  run.bind(wanted.created).bind(wanted.expires).bind(wanted.revoked);
+  bind_limits(run, wanted.hard);
+  bind_limits(run, wanted.soft);
+  run.bind(hex(sha256(text)));
+  HADAL_TRY_VOID(run.done());
+  return NewKey{std::move(wanted), std::move(text)};
+}
+
+Result<std::vector<KeyRecord>> KeyStore::list() {
+  std::lock_guard lock(mutex_);
+  Run run = database_.run(list_);
+  std::vector<KeyRecord> records;
+  for (;;) {
+    HADAL_TRY(const bool row, run.step());
+    if (!row) return records;
+    records.push_back(read_row(run));
+  }
+}
+
+Result<KeyRecord> KeyStore::revoke(std::string_view id, int64_t now) {
+  std::lock_guard lock(mutex_);
+  {
+    Run run = database_.run(revoke_);
+    HADAL_TRY_VOID(run.bind(now).bind(id).done());
+  }
+  Run run = database_.run(find_);
+  HADAL_TRY(const bool row, run.bind(id).step());
+  if (!row) {
+    return fail(Code::kNotFound, fmt::format("there is no key '{}'", id.substr(0, 64)));
+  }
+  return read_row(run);
+}
+
+Result<KeyRecord> KeyStore::authenticate(std::string_view text, int64_t now) {
+  const size_t dash = kKeyPrefix.size() + kIdDigits;
+  if (text.size() != kTextSize || !text.starts_with(kKeyPrefix) || text[dash] != '-') {
+    return unknown_key();
+  }
+  const std::string given = hex(sha256(text));
+  std::lock_guard lock(mutex_);
+  Run run = database_.run(find_);
+  HADAL_TRY(const bool row, run.bind(text.substr(kKeyPrefix.size(), kIdDigits)).step());
+  if (!row || !equal_in_constant_time(given, run.text(kHashColumn))) return unknown_key();
+  // Who has the secret may know what became of it.
+  KeyRecord record = read_row(run);
+  if (record.revoked != 0) return fail(Code::kUnauthorized, "the key has been revoked");
+  if (record.expires != 0 && record.expires <= now) {
+    return fail(Code::kUnauthorized, "the key has expired");
+  }
+  return record;
+}
+
+}  // namespace hadal::gateway
