@@ -72,6 +72,25 @@ class Bench(unittest.TestCase):
             self.assertGreater(row["share"], 0)
             self.assertGreater(min(row["bandwidth_ceiling"], row["compute_ceiling"]), 0)
 
+    def test_guessing_beside_none(self):
+        """Which texts are foreseen by what, not how fast: the layer of the embedded model foresees the model, and
+        look-up foresees copies."""
+        def guesses(kind):
+            done = subprocess.run([BINARY, "bench", "--speculate", kind, "--json", "--repeats", "2", "--answer", "128",
+                                   "--threads", "1"], capture_output=True, text=True, timeout=120)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            rows = {row["text"]: row for row in json.loads(done.stdout)}
+            self.assertEqual(len(rows), 4)
+            for row in rows.values():
+                self.assertGreater(min(row["plain"], row["guessing"], row["ratio"]), 0)
+                self.assertLessEqual(row["right"], row["guesses"])
+            return rows
+        own = guesses("mtp")["the model's own"]
+        self.assertGreaterEqual(own["right"], 0.7 * own["guesses"])
+        copy = guesses("ngram")["copy of the prompt"]
+        self.assertGreater(copy["guesses"], 0)
+        self.assertGreaterEqual(copy["right"], 0.7 * copy["guesses"])
+
     def beside(self, *arguments, batched_rows=(1, 4)):
         """bench/beside, with programs that print what theirs do and keep how they were called."""
         with tempfile.TemporaryDirectory() as folder:

@@ -77,17 +77,29 @@ TEST(Inspect, Fp8ScalesAreAGroupOfTheirOwn) {
   EXPECT_EQ(report->config.parameters_total(), static_cast<uint64_t>(weights));
 }
 
+struct LoadedModel {
+  ThreadPool pool{2};
+  SystemClock clock;
+  std::unique_ptr<kernels::Backend> backend;
+  std::unique_ptr<Model> model;
+
+  void load(const std::string& path) {
+    const auto files = open_model(path);
+    ASSERT_TRUE(files) << files.error().what;
+    auto made = kernels::make_cpu_backend("", cpu_features(), pool);
+    ASSERT_TRUE(made) << made.error().what;
+    backend = std::move(*made);
+    auto read = load_model(*files, *backend, {});
+    ASSERT_TRUE(read) << read.error().what;
+    model = std::move(*read);
+  }
+};
+
 TEST(Bench, MeasuresEveryRowAndReportsShares) {
   const std::string path = golden("deepseek-v2-tiny-bf16");
   SKIP_WITHOUT_GOLDEN(path);
-  const auto files = open_model(path);
-  ASSERT_TRUE(files) << files.error().what;
-  ThreadPool pool(2);
-  const SystemClock clock;
-  auto backend = kernels::make_cpu_backend("", cpu_features(), pool);
-  ASSERT_TRUE(backend) << backend.error().what;
-  auto model = load_model(*files, **backend, {});
-  ASSERT_TRUE(model) << model.error().what;
+  LoadedModel loaded;
+  ASSERT_NO_FATAL_FAILURE(loaded.load(path));
   BenchOptions options;
   options.prefill_tokens = 16;
   options.decode_tokens = 2;
@@ -95,8 +107,9 @@ TEST(Bench, MeasuresEveryRowAndReportsShares) {
   options.depths = {600, 0};
   options.repeats = 1;
   std::vector<std::string> steps;
-  const auto report = run_bench(**model, **backend, pool, clock, cpu_features(), options,
-                                [&](const std::string& step) { steps.push_back(step); });
+  const auto report =
+      run_bench(*loaded.model, *loaded.backend, loaded.pool, loaded.clock, cpu_features(), options,
+                [&](const std::string& step) { steps.push_back(step); });
   ASSERT_TRUE(report) << report.error().what;
   EXPECT_THAT(steps,
               testing::ElementsAre("machine ceilings", "prefill 16", "decode x 1", "decode x 3"));
@@ -122,14 +135,8 @@ TEST(Bench, MeasuresEveryRowAndReportsShares) {
 TEST(Bench, OneTokenForAllTouchesOneRowsExperts) {
   const std::string path = golden("deepseek-v2-tiny-bf16");
   SKIP_WITHOUT_GOLDEN(path);
-  const auto files = open_model(path);
-  ASSERT_TRUE(files) << files.error().what;
-  ThreadPool pool(2);
-  const SystemClock clock;
-  auto backend = kernels::make_cpu_backend("", cpu_features(), pool);
-  ASSERT_TRUE(backend) << backend.error().what;
-  auto model = load_model(*files, **backend, {});
-  ASSERT_TRUE(model) << model.error().what;
+  LoadedModel loaded;
+  ASSERT_NO_FATAL_FAILURE(loaded.load(path));
   BenchOptions options;
   options.prefill_tokens = 0;
   options.decode_tokens = 1;
@@ -137,8 +144,8 @@ TEST(Bench, OneTokenForAllTouchesOneRowsExperts) {
   options.repeats = 1;
   const auto growth = [&](bool same_token) {
     options.same_token = same_token;
-    const auto report = run_bench(**model, **backend, pool, clock, cpu_features(), options,
-                                  [](const std::string&) {});
+    const auto report = run_bench(*loaded.model, *loaded.backend, loaded.pool, loaded.clock,
+                                  cpu_features(), options, [](const std::string&) {});
     EXPECT_EQ(report->same_token, same_token);
     EXPECT_EQ(boost::json::parse(bench_json(*report)).at("same_token").as_bool(), same_token);
     EXPECT_EQ(bench_text(*report).find("same token") != std::string::npos, same_token);
