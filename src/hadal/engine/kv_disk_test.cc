@@ -55,6 +55,15 @@ double metric(const FakeEngine& engine, const std::string& name) {
   return at == std::string::npos ? -1 : std::stod(text.substr(text.find("} ", at) + 2));
 }
 
+// Pages are written in the background, and found once they are in a file.
+void wait_until_written(const FakeEngine& engine, double pages, int32_t block_tokens) {
+  const double bytes = pages * static_cast<double>(testing::kv_bytes_of_blocks(1, block_tokens));
+  while (metric(engine, "hadal_kv_disk_written_bytes_total") < bytes) {
+    ASSERT_EQ(metric(engine, "hadal_kv_disk_skipped_total"), 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 TEST(KvDisk, APrefixComesBackAfterARestart) {
   const TemporaryFolder folder;
   Answer first;
@@ -88,6 +97,8 @@ TEST(KvDisk, WhatMemoryGaveUpComesBack) {
   FakeEngine engine(options);
   std::vector<Answer> first;
   for (TokenId i = 0; i < 8; ++i) first.push_back(engine.answer(request_of(90, i * 30)));
+  // Of each its 90 tokens and all but the last of its answer, in whole blocks.
+  wait_until_written(engine, 8 * ((90 + 19) / options.block_tokens), options.block_tokens);
   for (TokenId i = 0; i < 8; ++i) {
     const Answer again = engine.answer(request_of(90, i * 30));
     EXPECT_EQ(again.usage.cached_tokens, 88) << i;
