@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <filesystem>
 #include <utility>
 #include <vector>
 
 #include "hadal/apps/version.h"
 #include "hadal/base/file.h"
+#include "hadal/base/local_time.h"
 #include "hadal/gateway/secret.h"
 
 namespace hadal::apps {
@@ -31,12 +31,7 @@ std::vector<std::string> model_parts(const std::string& model) {
 }
 
 // Prompts may hold today's date, so an answer of a local model is one day's.
-std::string today(int64_t unix_seconds) {
-  const auto seconds = static_cast<std::time_t>(unix_seconds);
-  std::tm local{};
-  localtime_r(&seconds, &local);
-  return fmt::format("{}-{}", local.tm_year, local.tm_yday);
-}
+int64_t today(int64_t unix_seconds) { return local_seconds(unix_seconds) / (24 * 3600); }
 
 }  // namespace
 
@@ -82,10 +77,14 @@ void AnswerCache::configure(const gateway::Config& config) {
 }
 
 void AnswerCache::handle(net::HttpRequest request, net::ResponseWriter writer) {
-  // Whoever shows the same key sees the same answers. The key itself is kept nowhere.
-  std::string shown(request.header("authorization"));
-  if (shown.empty()) shown = std::string(request.header("x-api-key"));
-  const std::string scope = shown.empty() ? "" : gateway::hex(gateway::sha256(shown));
+  // Whoever shows the same key in the same way sees the same answers; both headers count, since
+  // either may be the one that was checked. The key itself is kept nowhere.
+  const std::string_view authorization = request.header("authorization");
+  const std::string_view api_key = request.header("x-api-key");
+  std::string scope;
+  if (!authorization.empty() || !api_key.empty()) {
+    scope = gateway::hex(gateway::sha256(fmt::format("{}\n{}", authorization, api_key)));
+  }
   stage_->handle(std::move(request), std::move(writer), scope);
 }
 
@@ -102,7 +101,7 @@ gateway::AnswerSource AnswerCache::source_of(std::string_view model) const {
       fmt::format("{} thinking {} effort '{}' ", target->model,
                   target->thinking ? (*target->thinking ? "on" : "off") : "-", target->effort);
   if (target->local) {
-    source.identity += names->local + " " + today(clock_.unix_seconds());
+    source.identity += fmt::format("{} {}", names->local, today(clock_.unix_seconds()));
     source.keeps_seed = true;  // a batch never changes an answer
     return source;
   }

@@ -65,6 +65,14 @@ TEST_F(AnswerCacheTest, EachKeyHasItsOwn) {
   EXPECT_EQ(ask("tiny", R"("temperature":0)", {{"authorization", "Bearer a"}}), "hit");
 }
 
+// A request with two headers may have been let in for either.
+TEST_F(AnswerCacheTest, AnAuthorizationThatIsNoKeyHidesNone) {
+  const net::Header basic = {"Authorization", "Basic eA=="};
+  EXPECT_EQ(ask("tiny", R"("temperature":0)", {basic, {"x-api-key", "a"}}), "miss");
+  EXPECT_EQ(ask("tiny", R"("temperature":0)", {basic, {"x-api-key", "b"}}), "miss");
+  EXPECT_EQ(ask("tiny", R"("temperature":0)", {basic, {"x-api-key", "a"}}), "hit");
+}
+
 TEST_F(AnswerCacheTest, ASeedCountsForTheModelHere) {
   EXPECT_EQ(ask("tiny", R"("seed":1)"), "miss");
   EXPECT_EQ(ask("tiny", R"("seed":1)"), "hit");
