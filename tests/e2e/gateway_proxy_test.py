@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from hadal_server import Server, join_chat
+from hadal_server import Server, join_chat, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -22,14 +22,6 @@ EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encodi
 
 def chunk(data):
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
-
-
-def wait_for(condition, what, seconds=30):
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise AssertionError(what)
-        time.sleep(0.01)
 
 
 class Upstream:

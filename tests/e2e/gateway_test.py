@@ -5,10 +5,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
-from hadal_server import Server, join_chat
+from hadal_server import Server, join_chat, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -52,14 +51,6 @@ class Config:
 
 def run(*args):
     return subprocess.run([BINARY, "serve", *args], capture_output=True, text=True, timeout=60)
-
-
-def wait_for(condition, what, seconds=30):
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise AssertionError(what)
-        time.sleep(0.01)
 
 
 class Configuration(unittest.TestCase):

@@ -11,6 +11,14 @@ import threading
 import time
 
 
+def wait_for(condition, what, seconds=30):
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(what)
+        time.sleep(0.01)
+
+
 class Server:
     """Starts `binary serve --port 0 ARGS`; use with `with`. Stops it at the end if a test has not.
 
