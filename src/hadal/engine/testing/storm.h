@@ -87,8 +87,9 @@ inline std::vector<Answer> run_alone(const std::vector<Job>& jobs, Engine& engin
   return answers;
 }
 
-// From several threads, with the jobs' cancellations.
-inline std::vector<Answer> run_together(const std::vector<Job>& jobs, Engine& engine) {
+// From several threads, with the jobs' cancellations. `submitted` counts the jobs as they go in.
+inline std::vector<Answer> run_together(const std::vector<Job>& jobs, Engine& engine,
+                                        std::atomic<size_t>* submitted = nullptr) {
   constexpr size_t kThreads = 4;
   std::vector<Collector> collectors(jobs.size());
   std::vector<std::thread> threads;
@@ -98,13 +99,17 @@ inline std::vector<Answer> run_together(const std::vector<Job>& jobs, Engine& en
         // The sink learns its id through this; it may be late, as with a real client.
         const auto id = std::make_shared<std::atomic<RequestId>>(0);
         const int after = jobs[i].cancel_after;
-        const auto submitted = engine.submit(
+        const auto given = engine.submit(
             jobs[i].request, collectors[i].sink([&engine, id, after](const GenerationEvent& event) {
               if (after >= 0 && event.usage.completion_tokens > after) engine.cancel(id->load());
             }));
-        ASSERT_TRUE(submitted) << submitted.error().what;
-        *id = *submitted;
-        if (after == 0) engine.cancel(*submitted);
+        if (submitted != nullptr) {
+          ++*submitted;
+          submitted->notify_all();
+        }
+        ASSERT_TRUE(given) << given.error().what;
+        *id = *given;
+        if (after == 0) engine.cancel(*given);
         if (i % 7 == 0) std::this_thread::yield();
       }
     });
