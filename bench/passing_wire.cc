@@ -5,11 +5,16 @@
 //                                         one with "stream":true with an endless quiet stream
 //   wire load PORT PATH CONNECTIONS SECONDS
 //                                         each connection asks again when answered; prints JSON
+//   wire open PORT RATE SECONDS CONNECTIONS FILE
+//                                         sends FILE's bytes RATE times a second at fixed times,
+//                                         answered or not, on whichever connection is free; prints
+//                                         JSON
 //   wire idle PORT PATH STREAMS SECONDS   opens so many streams and holds them; prints how many
 //   began
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -20,6 +25,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <queue>
 #include <random>
 #include <string>
@@ -66,7 +73,8 @@ void send_all(int socket, const std::string& text) {
   }
 }
 
-// Of a whole message with a Content-Length at the front of `text`; 0: not all there yet.
+// Of a whole message at the front of `text`, by its Content-Length or its last chunk; 0: not all
+// there yet.
 size_t message_size(const std::string& text) {
   const size_t end = text.find("\r\n\r\n");
   if (end == std::string::npos) return 0;
@@ -74,6 +82,9 @@ size_t message_size(const std::string& text) {
   for (size_t at = 0; at < end;) {
     if (strncasecmp(text.data() + at, "content-length:", 15) == 0) {
       body = std::strtoul(text.data() + at + 15, nullptr, 10);
+    } else if (strncasecmp(text.data() + at, "transfer-encoding: chunked", 26) == 0) {
+      const size_t last = text.find("\r\n0\r\n\r\n", end);
+      return last == std::string::npos ? 0 : last + 7;
     }
     at = text.find("\r\n", at) + 2;
   }
@@ -259,6 +270,126 @@ int run_load(int port, const std::string& path, int connections, double seconds)
   return failed == 0 ? 0 : 1;
 }
 
+// Percentiles as fields of JSON.
+std::string percentiles(const char* name, std::vector<double> micros) {
+  std::sort(micros.begin(), micros.end());
+  const auto at = [&](double share) {
+    return micros[std::min(micros.size() - 1,
+                           static_cast<size_t>(share * static_cast<double>(micros.size())))];
+  };
+  char text[256];
+  std::snprintf(text, sizeof(text),
+                "\"%s\": {\"p50\": %.0f, \"p90\": %.0f, \"p99\": %.0f, \"p999\": %.0f, "
+                "\"max\": %.0f}",
+                name, at(0.5), at(0.9), at(0.99), at(0.999), micros.back());
+  return text;
+}
+
+// Requests at fixed times. One whose time has come and that finds every connection busy waits, and
+// its wait counts: a server that stalls is asked no less for it.
+class OpenLoad {
+ public:
+  OpenLoad(int port, double rate, double seconds, std::string request)
+      : request_(std::move(request)),
+        port_(port),
+        gap_(std::chrono::nanoseconds(static_cast<long>(1e9 / rate))),
+        warm_(static_cast<size_t>(rate * 0.5)),
+        total_(warm_ + static_cast<size_t>(rate * seconds)) {}
+
+  int run(int connections) {
+    prctl(PR_SET_TIMERSLACK, 1);
+    for (int i = 0; i < connections; ++i) {
+      const int made = connected(port_);
+      if (made < 0) return 1;
+      watch(epoll_, made);
+      peers_[made].socket = made;
+      free_.push_back(made);
+    }
+    watch(epoll_, timer_);
+    begin_ = Clock::now() + std::chrono::milliseconds(10);
+    const auto give_up = begin_ + gap_ * static_cast<long>(total_) + std::chrono::seconds(20);
+    arm();
+    while (answered_ < total_ && Clock::now() < give_up) {
+      epoll_event events[256];
+      const int count = epoll_wait(epoll_, events, 256, 100);
+      for (int i = 0; i < count; ++i) {
+        if (events[i].data.fd == timer_) {
+          uint64_t ticks = 0;
+          if (read(timer_, &ticks, sizeof(ticks)) < 0) return 1;
+        } else if (!on_answer(&peers_[events[i].data.fd])) {
+          return 1;
+        }
+      }
+      send_due();
+    }
+    if (answered_ < total_) return 1;
+    std::printf("{\"requests\": %zu, \"failed\": %zu, %s, %s, %s}\n", total_ - warm_, failed_,
+                percentiles("planned_us", planned_).c_str(), percentiles("sent_us", sent_).c_str(),
+                percentiles("late_us", late_).c_str());
+    return failed_ == 0 ? 0 : 1;
+  }
+
+ private:
+  static double micros(Clock::duration span) {
+    return std::chrono::duration<double, std::micro>(span).count();
+  }
+  Clock::time_point time_of(size_t number) const {
+    return begin_ + gap_ * static_cast<long>(number);
+  }
+  void arm() {
+    if (next_ >= total_) return;
+    const auto at = time_of(next_).time_since_epoch();  // steady_clock is CLOCK_MONOTONIC here
+    itimerspec spec{};
+    spec.it_value.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(at).count();
+    spec.it_value.tv_nsec = (at % std::chrono::seconds(1)).count();
+    timerfd_settime(timer_, TFD_TIMER_ABSTIME, &spec, nullptr);
+  }
+  void send_due() {
+    while (next_ < total_ && !free_.empty() && time_of(next_) <= Clock::now()) {
+      Peer& peer = peers_[free_.back()];
+      free_.pop_back();
+      numbers_[peer.socket] = next_;
+      peer.sent = Clock::now();
+      // The generator's own lateness: a connection was free all the time.
+      if (next_ >= warm_ && !starved_) late_.push_back(micros(peer.sent - time_of(next_)));
+      ++next_;
+      send_all(peer.socket, request_);
+    }
+    starved_ = free_.empty();
+    if (!starved_) arm();
+  }
+  bool on_answer(Peer* peer) {
+    if (!read_some(peer)) return false;
+    const size_t size = message_size(peer->in);
+    if (size == 0) return true;
+    const auto now = Clock::now();
+    if (peer->in.compare(9, 3, "200") != 0) ++failed_;
+    peer->in.erase(0, size);
+    const size_t number = numbers_[peer->socket];
+    if (number >= warm_) {
+      planned_.push_back(micros(now - time_of(number)));
+      sent_.push_back(micros(now - peer->sent));
+    }
+    ++answered_;
+    free_.push_back(peer->socket);
+    return true;
+  }
+
+  const std::string request_;
+  const int port_;
+  const std::chrono::nanoseconds gap_;
+  const size_t warm_, total_;
+  const int epoll_ = epoll_create1(0);
+  const int timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+  Clock::time_point begin_;
+  std::unordered_map<int, Peer> peers_;
+  std::unordered_map<int, size_t> numbers_;  // of the request under way, by socket
+  std::vector<int> free_;
+  std::vector<double> planned_, sent_, late_;
+  size_t next_ = 0, answered_ = 0, failed_ = 0;
+  bool starved_ = false;
+};
+
 int run_idle(int port, const std::string& path, int streams, double seconds) {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
@@ -315,9 +446,16 @@ int main(int argc, char** argv) {
   if (mode == "load" && argc == 6) {
     return run_load(std::atoi(argv[2]), argv[3], std::atoi(argv[4]), std::atof(argv[5]));
   }
+  if (mode == "open" && argc == 7) {
+    std::ifstream file(argv[6], std::ios::binary);
+    std::string request{std::istreambuf_iterator<char>(file), {}};
+    if (request.empty()) return 1;
+    OpenLoad load(std::atoi(argv[2]), std::atof(argv[3]), std::atof(argv[4]), std::move(request));
+    return load.run(std::atoi(argv[5]));
+  }
   if (mode == "idle" && argc == 6) {
     return run_idle(std::atoi(argv[2]), argv[3], std::atoi(argv[4]), std::atof(argv[5]));
   }
-  std::fprintf(stderr, "wire upstream|load|idle ...\n");
+  std::fprintf(stderr, "wire upstream|load|open|idle ...\n");
   return 2;
 }

@@ -14,6 +14,8 @@ constexpr size_t kSecretBytes = 32;
 constexpr size_t kIdDigits = 2 * kIdBytes;
 constexpr size_t kTextSize = kKeyPrefix.size() + kIdDigits + 1 + 2 * kSecretBytes;
 constexpr int64_t kVersion = 1;
+constexpr int64_t kKnownSeconds = 1;  // by whole seconds: less than two
+constexpr size_t kKnownMax = 10'000;
 
 constexpr const char* kSchema = R"(
   CREATE TABLE IF NOT EXISTS api_keys(
@@ -108,6 +110,7 @@ Result<std::unique_ptr<KeyStore>> KeyStore::open(const std::string& path) {
   HADAL_TRY(Database database, Database::open(path, Sync::kPower));
   std::unique_ptr<KeyStore> store(new KeyStore(std::move(database)));
   HADAL_TRY_VOID(store->prepare());
+  if (auto changes = ChangeCount::open(path + "-keys")) store->changes_ = std::move(*changes);
   return store;
 }
 
@@ -156,6 +159,7 @@ Result<NewKey> KeyStore::create(KeyRecord wanted, int64_t now) {
   bind_limits(run, wanted.soft);
   run.bind(hex(sha256(text)));
   HADAL_TRY_VOID(run.done());
+  if (changes_) changes_->changed();
   return NewKey{std::move(wanted), std::move(text)};
 }
 
@@ -176,6 +180,7 @@ Result<KeyRecord> KeyStore::revoke(std::string_view id, int64_t now) {
     Run run = database_.run(revoke_);
     HADAL_TRY_VOID(run.bind(now).bind(id).done());
   }
+  if (changes_) changes_->changed();
   Run run = database_.run(find_);
   HADAL_TRY(const bool row, run.bind(id).step());
   if (!row) {
@@ -184,18 +189,48 @@ Result<KeyRecord> KeyStore::revoke(std::string_view id, int64_t now) {
   return read_row(run);
 }
 
+// Null: there is none. An id that is not there is not remembered, as anybody can make them up.
+Result<std::shared_ptr<const KeyStore::Known>> KeyStore::look_up(const std::string& id,
+                                                                 int64_t now) {
+  // Before the file is read: a change while it is makes what was read old at once.
+  const uint64_t changes = changes_ ? changes_->now() : 0;
+  if (changes_) {
+    std::lock_guard lock(known_mutex_);
+    const auto found = known_.find(id);
+    if (found != known_.end()) {
+      const int64_t age = now - found->second->read_at;
+      if (found->second->changes == changes && age >= 0 && age <= kKnownSeconds) {
+        return found->second;
+      }
+      known_.erase(found);
+    }
+  }
+  auto known = std::make_shared<Known>();
+  {
+    std::lock_guard lock(mutex_);
+    Run run = database_.run(find_);
+    HADAL_TRY(const bool row, run.bind(id).step());
+    if (!row) return std::shared_ptr<const Known>();
+    *known = {run.text(kHashColumn), read_row(run), now, changes};
+  }
+  if (changes_) {
+    std::lock_guard lock(known_mutex_);
+    if (known_.size() >= kKnownMax) known_.clear();
+    known_[id] = known;
+  }
+  return std::shared_ptr<const Known>(std::move(known));
+}
+
 Result<KeyRecord> KeyStore::authenticate(std::string_view text, int64_t now) {
   const size_t dash = kKeyPrefix.size() + kIdDigits;
   if (text.size() != kTextSize || !text.starts_with(kKeyPrefix) || text[dash] != '-') {
     return unknown_key();
   }
   const std::string given = hex(sha256(text));
-  std::lock_guard lock(mutex_);
-  Run run = database_.run(find_);
-  HADAL_TRY(const bool row, run.bind(text.substr(kKeyPrefix.size(), kIdDigits)).step());
-  if (!row || !equal_in_constant_time(given, run.text(kHashColumn))) return unknown_key();
+  HADAL_TRY(const auto known, look_up(std::string(text.substr(kKeyPrefix.size(), kIdDigits)), now));
+  if (known == nullptr || !equal_in_constant_time(given, known->hash)) return unknown_key();
   // Who has the secret may know what became of it.
-  KeyRecord record = read_row(run);
+  KeyRecord record = known->record;
   if (record.revoked != 0) return fail(Code::kUnauthorized, "the key has been revoked");
   if (record.expires != 0 && record.expires <= now) {
     return fail(Code::kUnauthorized, "the key has expired");

@@ -1,8 +1,13 @@
 // API keys on disk. A key is "hk-ID-SECRET": ID finds its row and may be shown and logged, of
 // SECRET (256 random bits) only the SHA-256 is kept, so whoever reads the file cannot ask with it.
 //
-// Every change is on the disk before its call returns. Threads: any. Several processes may share
-// the file: a key made or revoked by one is so for all at their next request.
+// Every change is on the disk before its call returns. Threads: any. Several processes of a machine
+// may share the file: a key made or revoked by one is so for all at their next request.
+//
+// A key that was just looked up is remembered, so that a request costs a hash and no call of the
+// system: until any process changes keys through this class (which they tell each other by the file
+// PATH-keys), and for two seconds at most, which covers a process killed between a change and
+// telling of it, and changes made past this class.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +16,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "hadal/base/result.h"
+#include "hadal/gateway/change_count.h"
 #include "hadal/gateway/database.h"
 #include "hadal/gateway/limits.h"
 
@@ -63,7 +70,20 @@ class KeyStore {
   explicit KeyStore(Database database) : database_(std::move(database)) {}
   Status prepare();
 
-  std::mutex mutex_;
+  // A row of the file as it was read.
+  struct Known {
+    std::string hash;
+    KeyRecord record;
+    int64_t read_at = 0;   // seconds since 1970
+    uint64_t changes = 0;  // before it was read
+  };
+  Result<std::shared_ptr<const Known>> look_up(const std::string& id, int64_t now);
+
+  std::optional<ChangeCount> changes_;  // none: nothing is remembered
+  std::mutex known_mutex_;              // of known_ alone; never held beside mutex_
+  std::unordered_map<std::string, std::shared_ptr<const Known>> known_;  // by id
+
+  std::mutex mutex_;   // everything below
   Database database_;  // before its statements
   Statement insert_, list_, find_, revoke_;
 };

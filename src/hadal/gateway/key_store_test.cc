@@ -29,7 +29,7 @@ class KeyStoreTest : public ::testing::Test {
     path_ = folder_ + "/keys.db";
   }
   ~KeyStoreTest() override {
-    for (const char* end : {"", "-wal", "-shm"}) ::unlink((path_ + end).c_str());
+    for (const char* end : {"", "-wal", "-shm", "-keys"}) ::unlink((path_ + end).c_str());
     ::rmdir(folder_.c_str());
   }
   std::unique_ptr<KeyStore> open() {
@@ -115,6 +115,27 @@ TEST_F(KeyStoreTest, TheFileHoldsNoSecretAndIsItsOwnersAlone) {
   EXPECT_THAT(content, HasSubstr(text.substr(3, 12)));
   EXPECT_THAT(content, Not(HasSubstr(text.substr(16))));
   EXPECT_THAT(content, Not(HasSubstr(text.substr(16, 16))));
+}
+
+// Rows that are changed past the class show what is remembered, and for how long.
+TEST_F(KeyStoreTest, WhatIsRememberedEndsWithAChangeAndWithTime) {
+  auto store = open(), other = open();
+  const auto made = store->create(of("t"), kNow);
+  ASSERT_TRUE(store->authenticate(made->text, kNow));
+  auto database = Database::open(path_, Sync::kProcess);
+  ASSERT_TRUE(database);
+  ASSERT_TRUE(database->execute("UPDATE api_keys SET revoked = 1"));
+  EXPECT_TRUE(store->authenticate(made->text, kNow)) << "remembered";
+  EXPECT_TRUE(store->authenticate(made->text, kNow + 1));
+  EXPECT_FALSE(store->authenticate(made->text, kNow + 2)) << "for two seconds at most";
+  EXPECT_FALSE(other->authenticate(made->text, kNow));
+  ASSERT_TRUE(database->execute("UPDATE api_keys SET revoked = 0"));
+  EXPECT_FALSE(store->authenticate(made->text, kNow + 2));
+  // Somebody else's change counts for everybody at once.
+  ASSERT_TRUE(other->create(of("u"), kNow));
+  EXPECT_TRUE(store->authenticate(made->text, kNow + 2));
+  ASSERT_TRUE(other->revoke(made->record.id, kNow));
+  EXPECT_FALSE(store->authenticate(made->text, kNow + 2));
 }
 
 TEST_F(KeyStoreTest, ExpiryAndRevocationCountFromTheirSecondOn) {
