@@ -10,6 +10,7 @@
 #include "hadal/apps/version.h"
 #include "hadal/base/file.h"
 #include "hadal/base/local_time.h"
+#include "hadal/gateway/journey.h"
 #include "hadal/gateway/secret.h"
 
 namespace hadal::apps {
@@ -84,6 +85,11 @@ void AnswerCache::handle(net::HttpRequest request, net::ResponseWriter writer) {
   std::string scope;
   if (!authorization.empty() || !api_key.empty()) {
     scope = gateway::hex(gateway::sha256(fmt::format("{}\n{}", authorization, api_key)));
+  }
+  if (const auto* journey = gateway::Journey::of(request)) {
+    const gateway::Choice choice = journey->choice();
+    scope +=
+        fmt::format("\n{}\n{}\n{}", choice.version, choice.model, fmt::join(choice.backends, ","));
   }
   stage_->handle(std::move(request), std::move(writer), scope);
 }

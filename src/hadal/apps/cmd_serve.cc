@@ -15,6 +15,7 @@
 #include "hadal/apps/answer_cache.h"
 #include "hadal/apps/commands.h"
 #include "hadal/apps/flags.h"
+#include "hadal/apps/front.h"
 #include "hadal/apps/runtime.h"
 #include "hadal/apps/serve_config.h"
 #include "hadal/apps/service.h"
@@ -197,31 +198,6 @@ int check_config(const std::string& path, const gateway::Config& config) {
   return 0;
 }
 
-// What requests pass on their way. Both are set once the server, on whose threads the gateway
-// lives, is there.
-struct Front {
-  Service& service;
-  std::atomic<gateway::Gateway*> gateway{nullptr};
-  std::atomic<AnswerCache*> answers{nullptr};
-
-  bool is_quick(const net::HttpRequest& request) const {
-    const gateway::Gateway* upstream = gateway;
-    return upstream != nullptr && upstream->is_surely_passed_on(request) && !service.asks_stores();
-  }
-  void handle(net::HttpRequest request, net::ResponseWriter writer) {
-    AnswerCache* cache = answers;
-    if (cache != nullptr && service.accepts(request)) {
-      return cache->handle(std::move(request), std::move(writer));
-    }
-    go_on(std::move(request), std::move(writer));
-  }
-  void go_on(net::HttpRequest request, net::ResponseWriter writer) {
-    gateway::Gateway* upstream = gateway;
-    if (upstream != nullptr && service.pass_on(*upstream, request, writer)) return;
-    service.handle(std::move(request), std::move(writer));
-  }
-};
-
 // The operator's endpoints. Null where there are none.
 struct AdminSide {
   std::unique_ptr<AdminService> service;
@@ -287,7 +263,7 @@ int cmd_serve(int argc, char** argv) {
   const SystemClock clock;
   auto registry = std::make_shared<obs::Registry>();
   Service service({std::move(*keys), std::string(version())}, registry, clock);
-  Front front{service};
+  Front front(service, clock);
   net::ServerOptions options = server_options(flags);
   options.is_quick = [&](const net::HttpRequest& request) { return front.is_quick(request); };
   auto server = net::HttpServer::start(
@@ -311,7 +287,7 @@ int cmd_serve(int argc, char** argv) {
     auto begun = begin(*live, registry, clock);
     if (!begun) return usage_error(begun.error().what);
     admin = std::move(*begun);
-    front.gateway = gateway.get();
+    front.set_gateway(gateway.get());
     auto made = AnswerCache::make(
         *config,
         [&](net::HttpRequest request, net::ResponseWriter writer) {
@@ -321,8 +297,9 @@ int cmd_serve(int argc, char** argv) {
     if (!made) return usage_error(made.error().what);
     cache = std::move(*made);
     live->on_apply([&](const gateway::Config& read) { cache->configure(read); });
-    front.answers = cache.get();
+    front.set_answers(cache.get());
   }
+  front.open();
   fmt::print("listening on port {}\n", (*server)->port());
   if (admin.server != nullptr) fmt::print("admin on port {}\n", admin.server->port());
   std::fflush(stdout);

@@ -177,7 +177,7 @@ Status LiveConfig::apply(const gateway::Config& config) {
     access->gate = gate_;
   }
   service_.configure(std::move(access));
-  if (on_apply_) on_apply_(config);
+  for (const auto& callback : on_apply_) callback(config);
   return {};
 }
 

@@ -51,9 +51,9 @@ class LiveConfig {
         gateway_(gateway),
         log_(std::move(log)) {}
 
-  // Also told of each configuration that is applied.
+  // Also told of each configuration that is applied, in this order.
   void on_apply(std::function<void(const gateway::Config&)> callback) {
-    on_apply_ = std::move(callback);
+    on_apply_.push_back(std::move(callback));
   }
   // Before apply(): what `store` and `admin` name. `admin` gets the other half of every apply().
   Status open_store(std::shared_ptr<obs::Registry> registry, const Clock& clock);
@@ -72,7 +72,7 @@ class LiveConfig {
   Service& service_;
   gateway::Gateway& gateway_;
   const LogSink log_;
-  std::function<void(const gateway::Config&)> on_apply_;
+  std::vector<std::function<void(const gateway::Config&)>> on_apply_;
   std::shared_ptr<gateway::KeyStore> keys_;
   std::shared_ptr<gateway::Metering> metering_;
   std::shared_ptr<ModelGate> gate_;

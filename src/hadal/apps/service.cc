@@ -90,7 +90,8 @@ void Service::handle(net::HttpRequest request, net::ResponseWriter writer) {
   }
   Call call{request, writer, found != nullptr ? found->path : "other", nullptr, nullptr};
   if (!(found != nullptr && found->open)) {
-    auto caller = access()->tenants->authenticate(request, clock_.unix_seconds());
+    const auto* journey = gateway::Journey::of(request);
+    auto caller = journey != nullptr ? journey->who() : authenticate(request);
     if (!caller) return refuse(call, std::move(caller.error()));
     call.caller = std::move(*caller);
   }
@@ -107,8 +108,8 @@ void Service::handle(net::HttpRequest request, net::ResponseWriter writer) {
         {{"Allow", allowed}});
 }
 
-bool Service::accepts(const net::HttpRequest& request) const {
-  return !draining_ && access()->tenants->authenticate(request, clock_.unix_seconds()).has_value();
+gateway::Journey::Who Service::authenticate(const net::HttpRequest& request) const {
+  return access()->tenants->authenticate(request, clock_.unix_seconds());
 }
 
 bool Service::asks_stores() const {
@@ -120,16 +121,17 @@ bool Service::pass_on(gateway::Gateway& gateway, net::HttpRequest& request,
                       net::ResponseWriter& writer) {
   if (draining_ || !gateway.is_passed_on(request)) return false;
   const auto ours = access();
-  auto caller = ours->tenants->authenticate(request, clock_.unix_seconds());
-  if (!caller) return false;  // handle() says why
+  const auto notes = request.notes;  // the request moves on
+  auto* journey = gateway::Journey::of(request);
   return gateway.handle(
       request, writer,
       [&](const gateway::PassedOn& passed) -> std::optional<std::shared_ptr<gateway::Permit>> {
-        Call call{request, writer, request.path, std::move(*caller), nullptr};
+        Call call{request, writer, request.path, journey->caller(), nullptr};
         if (!call.caller->may_ask(passed.asked)) {
           refuse(call, not_allowed(passed.asked));
           return {};
         }
+        journey->note_model(passed.asked, passed.model, ours->tenants->price_of(passed.model));
         if (ours->metering == nullptr) return nullptr;
         call.target = passed.model;
         gateway::MeterAsk ask = meter_ask(call, *ours);

@@ -22,6 +22,7 @@
 #include "hadal/base/clock.h"
 #include "hadal/gateway/directory.h"
 #include "hadal/gateway/gateway.h"
+#include "hadal/gateway/journey.h"
 #include "hadal/gateway/tenants.h"
 #include "hadal/net/exchange.h"
 #include "hadal/net/message.h"
@@ -52,10 +53,13 @@ class Service {
   // `registry` is what /metrics shows. `clock` must outlive the service.
   Service(ServiceOptions options, std::shared_ptr<obs::Registry> registry, const Clock& clock);
 
+  // Authenticates the request, unless it has a Journey, which says who asks.
   void handle(net::HttpRequest request, net::ResponseWriter writer);
-  // Whether a request that starts work would be let through to a model.
-  bool accepts(const net::HttpRequest& request) const;
-  // In front of handle(): true when the request is one for another backend, and will be answered.
+  gateway::Journey::Who authenticate(const net::HttpRequest& request) const;
+  bool is_draining() const { return draining_; }
+  std::string next_id(std::string_view prefix);
+  // In front of handle(): true when the request, which has a Journey, is one for another backend,
+  // and will be answered.
   bool pass_on(gateway::Gateway& gateway, net::HttpRequest& request, net::ResponseWriter& writer);
   // Whether authenticating or admitting a request may wait for a disk or another server.
   bool asks_stores() const;
@@ -98,7 +102,6 @@ class Service {
   std::shared_ptr<const ServedModel> model() const;
   std::shared_ptr<const Access> access() const;
   std::shared_ptr<const gateway::Directory> directory() const;
-  std::string next_id(std::string_view prefix);
   api::AnswerInfo answer_info(const Call& call, const std::string& name, std::string_view prefix);
 
   void reply(Call& call, int status, std::string_view type, std::string body,

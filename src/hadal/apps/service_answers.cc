@@ -40,7 +40,9 @@ void take_defaults(std::optional<bool> thinking, const std::string& effort,
 
 api::Parsed<std::string> Service::known_name(Call& call, const std::string& asked) const {
   const auto names = directory();
-  const gateway::ModelTarget* target = names->find(asked);
+  auto* journey = gateway::Journey::of(call.request);
+  const gateway::Choice choice = journey != nullptr ? journey->choice() : gateway::Choice();
+  const gateway::ModelTarget* target = names->find(choice.model.empty() ? asked : choice.model);
   if (target == nullptr) {
     return fail(api::ApiError(Code::kNotFound,
                               fmt::format("the model '{}' is not served here; served: {}",
@@ -57,6 +59,9 @@ api::Parsed<std::string> Service::known_name(Call& call, const std::string& aske
                                   "passed on",
                                   asked.substr(0, 128), call.route),
                       "model"));
+  }
+  if (journey != nullptr) {
+    journey->note_model(meant, target->model, access()->tenants->price_of(target->model));
   }
   call.target = target->model;
   call.thinking = target->thinking;
@@ -76,7 +81,10 @@ tl::expected<std::shared_ptr<Turn>, gateway::MeterRefusal> Service::take_turn(
     const Call& call, const api::GenerationBase& request, int64_t prompt_tokens,
     int64_t answers) const {
   const auto ours = access();
-  if (ours->metering == nullptr) return nullptr;
+  const auto journey = std::dynamic_pointer_cast<gateway::Journey>(call.request.notes);
+  if (ours->metering == nullptr) {
+    return journey == nullptr ? nullptr : std::make_shared<Turn>(nullptr, nullptr, journey);
+  }
   gateway::MeterAsk ask = meter_ask(call, *ours);
   ask.prompt_tokens = prompt_tokens;
   if (request.sampling.max_tokens) {
@@ -85,7 +93,7 @@ tl::expected<std::shared_ptr<Turn>, gateway::MeterRefusal> Service::take_turn(
   }
   auto permit = ours->metering->admit(std::move(ask));
   if (!permit) return tl::unexpected<gateway::MeterRefusal>(std::move(permit.error()));
-  return std::make_shared<Turn>(std::move(*permit), ours->gate);
+  return std::make_shared<Turn>(std::move(*permit), ours->gate, journey);
 }
 
 std::string Service::next_id(std::string_view prefix) {

@@ -86,9 +86,11 @@ void ModelGate::work() {
   }
 }
 
-Turn::Turn(std::shared_ptr<gateway::Permit> permit, std::shared_ptr<ModelGate> gate)
+Turn::Turn(std::shared_ptr<gateway::Permit> permit, std::shared_ptr<ModelGate> gate,
+           std::shared_ptr<gateway::Journey> journey)
     : permit_(std::move(permit)),
       gate_(permit_ == nullptr ? nullptr : std::move(gate)),
+      journey_(std::move(journey)),
       id_(gate_ == nullptr ? 0 : gate_->next_id()) {}
 
 Turn::~Turn() { end({}); }
@@ -109,6 +111,7 @@ bool Turn::enter(int64_t sequences, std::function<void()> begin) {
 void Turn::end(const gateway::Tokens& used) {
   if (ended_.exchange(true)) return;
   if (permit_ != nullptr) permit_->settle(used);
+  if (journey_ != nullptr) journey_->note_used(used);
   if (gate_ != nullptr) gate_->leave(id_);
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "hadal/gateway/fair_queue.h"
+#include "hadal/gateway/journey.h"
 #include "hadal/gateway/metering.h"
 
 namespace hadal::apps {
@@ -65,8 +66,9 @@ class ModelGate {
 
 class Turn {
  public:
-  // `permit`, `gate`: may be null.
-  Turn(std::shared_ptr<gateway::Permit> permit, std::shared_ptr<ModelGate> gate);
+  // Each may be null. `journey`: is told what was used.
+  Turn(std::shared_ptr<gateway::Permit> permit, std::shared_ptr<ModelGate> gate,
+       std::shared_ptr<gateway::Journey> journey = nullptr);
   ~Turn();  // end({})
 
   // Calls `begin` once, now or later, or never when end() comes first; it may hold this turn.
@@ -80,6 +82,7 @@ class Turn {
  private:
   const std::shared_ptr<gateway::Permit> permit_;
   const std::shared_ptr<ModelGate> gate_;
+  const std::shared_ptr<gateway::Journey> journey_;
   const uint64_t id_;
   std::atomic<bool> ended_{false};
 };

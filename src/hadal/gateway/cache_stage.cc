@@ -8,6 +8,7 @@
 
 #include "hadal/base/rng.h"
 #include "hadal/gateway/cache_flight.h"
+#include "hadal/gateway/journey.h"
 
 namespace hadal::gateway {
 namespace {
@@ -50,6 +51,12 @@ struct CacheStage::Asked {
   std::string group;  // empty: similar questions do not count
   std::string question;
   bool dry_run = false;
+  Journey* journey = nullptr;
+
+  void tell(CacheMetrics& metrics, std::string_view result) const {
+    metrics.asked(result);
+    if (journey != nullptr) journey->note_cache(result);
+  }
 };
 
 CacheStage::CacheStage(const CacheConfig& config, SourceOf source_of, Next next, const Clock& clock,
@@ -116,6 +123,8 @@ void CacheStage::handle(net::HttpRequest request, net::ResponseWriter writer,
                         std::string_view scope) {
   Asked asked;
   asked.config = config();
+  const std::shared_ptr<net::RequestNotes> notes = request.notes;  // the request moves on
+  asked.journey = Journey::of(request);
   const std::string_view what = subject(request);
   if (!asked.config->enabled || what.empty()) {
     return next_(std::move(request), std::move(writer));
@@ -124,7 +133,7 @@ void CacheStage::handle(net::HttpRequest request, net::ResponseWriter writer,
   const AnswerSource source = canonical ? source_of_(canonical->model) : AnswerSource();
   if (!canonical || canonical->text.size() > asked.config->entry_max ||
       !may_keep(*asked.config, request, *canonical, source)) {
-    metrics_.asked("bypass");
+    asked.tell(metrics_, "bypass");
     writer.also({std::string(kHeader), "bypass"});
     return next_(std::move(request), std::move(writer));
   }
@@ -145,9 +154,9 @@ void CacheStage::handle(net::HttpRequest request, net::ResponseWriter writer,
   }
   if (asked.control != "refresh") {
     if (const AnswerPtr answer = memory_.find(asked.key, clock_.unix_seconds())) {
-      return replay(answer, writer, "memory");
+      return replay(asked, answer, writer, "memory");
     }
-    if (const AnswerPtr answer = find(asked.key)) return replay(answer, writer, "disk");
+    if (const AnswerPtr answer = find(asked.key)) return replay(asked, answer, writer, "disk");
   }
   StoredAnswer draft;
   draft.key = asked.key;
@@ -159,7 +168,7 @@ void CacheStage::handle(net::HttpRequest request, net::ResponseWriter writer,
     if (const auto flight = under_way(asked.key)) {
       // Its head may go out at once, so the header is there first.
       member->writer.also({std::string(kHeader), "hit"});
-      if (flight->join(member)) return metrics_.asked("joined");
+      if (flight->join(member)) return asked.tell(metrics_, "joined");
     } else if (answer_similar(asked, member->writer)) {
       return;
     }
@@ -172,13 +181,13 @@ void CacheStage::handle(net::HttpRequest request, net::ResponseWriter writer,
     flight->join(member);
     const auto other = begin(flight, instead);
     if (other == nullptr) {
-      metrics_.asked("miss");
+      asked.tell(metrics_, "miss");
       return next_(*shared, std::move(inner));
     }
     // Another was first, a moment ago.
     flight->leave(member);
     member->writer.also({std::string(kHeader), "hit"});
-    if (other->join(member)) return metrics_.asked("joined");
+    if (other->join(member)) return asked.tell(metrics_, "joined");
   }
 }
 
@@ -228,13 +237,13 @@ bool CacheStage::answer_similar(const Asked& asked, net::ResponseWriter& writer)
     metrics_.would_answer();
     return false;
   }
-  replay(answer, writer, "semantic");
+  replay(asked, answer, writer, "semantic");
   return true;
 }
 
-void CacheStage::replay(const AnswerPtr& answer, net::ResponseWriter& writer,
+void CacheStage::replay(const Asked& asked, const AnswerPtr& answer, net::ResponseWriter& writer,
                         std::string_view result) {
-  metrics_.asked(result);
+  asked.tell(metrics_, result);
   metrics_.saved(answer->tokens);
   const int64_t age = std::max<int64_t>(0, clock_.unix_seconds() - answer->stored);
   std::string body = with_fresh_ids(*answer, Rng(salt_).at(replays_++));

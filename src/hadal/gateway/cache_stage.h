@@ -79,7 +79,8 @@ class CacheStage {
   AnswerPtr find(const std::string& key);
   // True: answered.
   bool answer_similar(const Asked& asked, net::ResponseWriter& writer);
-  void replay(const AnswerPtr& answer, net::ResponseWriter& writer, std::string_view result);
+  void replay(const Asked& asked, const AnswerPtr& answer, net::ResponseWriter& writer,
+              std::string_view result);
   void keep(StoredAnswer answer);
 
   // Of flights.

@@ -7,6 +7,13 @@
 #include "hadal/base/hash.h"
 
 namespace hadal::gateway {
+namespace {
+
+bool contains(const std::vector<BackendId>& ids, BackendId id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+}  // namespace
 
 std::string_view condition_name(Condition condition) {
   switch (condition) {
@@ -84,6 +91,7 @@ tl::expected<Lease, NoBackend> Fleet::start(Nanos now, const Ask& ask) {
   std::vector<Candidate> probes;
   for (const auto& [id, backend] : backends_) {
     if (backend.gone || !serves(backend, ask.model)) continue;
+    if (ask.only != nullptr && !contains(*ask.only, id)) continue;
     known = true;
     if (!can_be_asked(backend, now)) continue;
     const size_t rank = backend.rules.backup ? 1 : 0;
@@ -91,8 +99,7 @@ tl::expected<Lease, NoBackend> Fleet::start(Nanos now, const Ask& ask) {
     if (backend.in_flight >= backend.rules.max_in_flight) continue;
     const Candidate candidate{id, backend.rules.weight, backend.in_flight, backend.tokens,
                               backend.name_hash};
-    const bool tried = ask.tried != nullptr &&
-                       std::find(ask.tried->begin(), ask.tried->end(), id) != ask.tried->end();
+    const bool tried = ask.tried != nullptr && contains(*ask.tried, id);
     if (tried) {
       again[rank].push_back(candidate);
     } else if (condition(backend, now) == Condition::kHalfOpen && rank == 0) {

@@ -67,6 +67,7 @@ struct Ask {
   uint64_t affinity = 0;
   int64_t tokens = 0;                             // what it is expected to cost
   const std::vector<BackendId>* tried = nullptr;  // these only when there is no other
+  const std::vector<BackendId>* only = nullptr;   // no others at all; null: any
 };
 
 // A place at a backend.

@@ -70,6 +70,19 @@ TEST_F(FleetTest, UnknownDownAndFullAreThreeThings) {
   EXPECT_EQ(start(), "a");
 }
 
+TEST_F(FleetTest, OnlyThoseThatAreNamedAreAsked) {
+  configure({backend("a"), backend("b"), backend("spare", true)});
+  const std::vector<BackendId> only = {id("b"), id("spare")}, none;
+  Ask ask{"m", 0, 10, nullptr, &only};
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(fleet_.name(fleet_.start(now_, ask)->backend), "b");
+  fleet_.drain(id("b"), true);
+  EXPECT_EQ(fleet_.name(fleet_.start(now_, ask)->backend), "spare");
+  fleet_.drain(id("spare"), true);
+  EXPECT_EQ(fleet_.start(now_, ask).error(), NoBackend::kDown);
+  ask.only = &none;
+  EXPECT_EQ(fleet_.start(now_, ask).error(), NoBackend::kUnknown);
+}
+
 TEST_F(FleetTest, BackupsOnlyWhenTheOthersAreDownNotWhenTheyAreFull) {
   configure({backend("a", false, 1), backend("spare", true)});
   EXPECT_EQ(start(), "a");

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "hadal/gateway/body_scan.h"
+#include "hadal/gateway/journey.h"
 #include "hadal/gateway/passing.h"
 #include "hadal/gateway/relay.h"
 
@@ -193,9 +194,11 @@ bool Gateway::handle(net::HttpRequest& request, net::ResponseWriter& writer, con
     return true;
   }
   ModelTarget target;
+  const Journey* journey = Journey::of(request);
+  const Choice choice = journey != nullptr ? journey->choice() : Choice();
   {
     std::lock_guard lock(mutex_);
-    const ModelTarget* found = directory_->find(scan->model);
+    const ModelTarget* found = directory_->find(choice.model.empty() ? scan->model : choice.model);
     if (found == nullptr || found->local) return false;
     target = *found;
   }
@@ -258,7 +261,8 @@ void Gateway::call_next(BackendId freed) {
     if (upstream == upstreams_.end()) return;
     const TextPairs& models = upstream->second->config.models;
     const auto first = std::find_if(line_.begin(), line_.end(), [&](const auto& relay) {
-      return std::any_of(models.begin(), models.end(),
+      return relay->may_go_to(freed) &&
+             std::any_of(models.begin(), models.end(),
                          [&](const auto& model) { return model.first == relay->model(); });
     });
     if (first == line_.end()) return;
@@ -290,6 +294,15 @@ bool Gateway::wait_in_line(const std::shared_ptr<Relay>& relay, bool in_front) {
   }
   metrics_.waiting(line_.size());
   return true;
+}
+
+std::vector<BackendId> Gateway::ids_of(const std::vector<std::string>& backends) const {
+  std::lock_guard lock(mutex_);
+  std::vector<BackendId> ids;
+  for (const std::string& name : backends) {
+    if (const BackendId* id = fleet_.find(name)) ids.push_back(*id);
+  }
+  return ids;
 }
 
 void Gateway::leave_line(const Relay* relay) {

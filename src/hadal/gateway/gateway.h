@@ -82,6 +82,8 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   // No more checks, so that nothing is left to do when the last request is answered.
   void stop();
 
+  // Of those that are configured.
+  std::vector<BackendId> ids_of(const std::vector<std::string>& backends) const;
   // Whether a request may be one for handle().
   bool is_passed_on(const net::HttpRequest& request) const;
   // Whether it will be, and cheaply so, as no model is run here.
@@ -106,6 +108,7 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   // A relay that found everything full. False: so is the line.
   bool wait_in_line(const std::shared_ptr<Relay>& relay, bool in_front);
   void leave_line(const Relay* relay);
+
   // A place at a backend is free: for the first in line that it could serve.
   void call_next(BackendId freed);
   Millis queue_wait() const;

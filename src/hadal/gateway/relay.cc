@@ -23,6 +23,13 @@ Outcome outcome_of(int status) {
   return status >= 500 ? Outcome::kFailed : Outcome::kGood;
 }
 
+std::optional<std::vector<BackendId>> allowed(const Gateway& gateway, const Journey* journey) {
+  if (journey == nullptr) return {};
+  const Choice choice = journey->choice();
+  if (choice.backends.empty()) return {};
+  return gateway.ids_of(choice.backends);
+}
+
 }  // namespace
 
 // Hands an attempt's events to the relay, which it keeps alive.
@@ -50,11 +57,23 @@ Relay::Relay(std::shared_ptr<Gateway> gateway, net::HttpRequest request, BodySca
       tokens_(prompt_tokens(request_) + (scan_.max_tokens > 0
                                              ? std::min<int64_t>(scan_.max_tokens, 1 << 20)
                                              : kAnswerTokens)),
+      journey_(Journey::of(request_)),
+      only_(allowed(*gateway_, journey_)),
       writer_(std::move(writer)),
       permit_(std::move(permit)) {}
 
+bool Relay::may_go_to(BackendId backend) const {
+  return !only_ || std::find(only_->begin(), only_->end(), backend) != only_->end();
+}
+
+Ask Relay::ask() const {
+  return {target_.model, scan_.prefix_hash, tokens_, &tried_, only_ ? &*only_ : nullptr};
+}
+
 void Relay::settle() {
-  if (permit_) permit_->settle(usage_.tokens(prompt_tokens(request_)));
+  const Tokens used = usage_.tokens(prompt_tokens(request_));
+  if (permit_) permit_->settle(used);
+  if (journey_ != nullptr) journey_->note_used(used);
 }
 
 void Relay::start() {
@@ -66,7 +85,7 @@ void Relay::start() {
 }
 
 void Relay::try_to_start(bool was_in_line) {
-  auto place = gateway_->start({target_.model, scan_.prefix_hash, tokens_, &tried_});
+  auto place = gateway_->start(ask());
   if (place) {
     if (was_in_line) {
       gateway_->metrics_.waited(to_seconds(gateway_->clock_.now() - in_line_since_));
@@ -124,7 +143,7 @@ void Relay::attempt(Place place) {
 void Relay::on_hedge_timer() {
   std::lock_guard lock(mutex_);
   if (over_ || winner_ || hedged_ || !has_open_attempt() || !gateway_->take_hedge()) return;
-  auto place = gateway_->start({target_.model, scan_.prefix_hash, tokens_, &tried_});
+  auto place = gateway_->start(ask());
   if (!place) return;
   const bool elsewhere =
       std::find(tried_.begin(), tried_.end(), place->lease.backend) == tried_.end();
@@ -187,6 +206,7 @@ void Relay::begin_answer(Attempt& attempt, const net::ClientHead& head) {
   is_events_ = net::find_header(head.headers, "content-type").starts_with("text/event-stream");
   gateway_->http_metrics_.answered(request_.path, head.status);
   gateway_->metrics_.answered(target_.model, backend, head.status);
+  if (journey_ != nullptr) journey_->note_backend(backend);
   std::vector<net::Header> headers = answer_headers(head.headers, backend);
   if (permit_) headers.insert(headers.end(), permit_->headers().begin(), permit_->headers().end());
   if (head.content_length >= 0 || head.status == 204 || head.status == 304) {
@@ -201,7 +221,7 @@ void Relay::begin_answer(Attempt& attempt, const net::ClientHead& head) {
 bool Relay::on_bytes(size_t index, std::string_view bytes) {
   std::lock_guard lock(mutex_);
   if (over_ || winner_ != index) return true;
-  if (permit_) usage_.push(bytes);
+  usage_.push(bytes);
   if (!writer_->write(bytes)) return true;  // gone: on_client_gone follows, or has come
   if (writer_->waiting() < kWaitingMax) return true;
   writer_->on_room([call = attempts_[index].call] { call->resume(); });

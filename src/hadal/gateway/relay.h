@@ -12,6 +12,7 @@
 
 #include "hadal/gateway/body_scan.h"
 #include "hadal/gateway/gateway.h"
+#include "hadal/gateway/journey.h"
 #include "hadal/gateway/usage_scan.h"
 
 namespace hadal::gateway {
@@ -23,6 +24,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
 
   void start();
   const std::string& model() const { return target_.model; }
+  bool may_go_to(BackendId backend) const;
   void place_may_be_free(BackendId freed);  // taken out of the line
 
  private:
@@ -56,6 +58,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void refuse_for(NoBackend why);
   std::string error_text(int status, std::string_view code, const std::string& message) const;
   void stop_timers();
+  Ask ask() const;
   // By what the answer has said so far.
   void settle();
 
@@ -63,7 +66,9 @@ class Relay : public std::enable_shared_from_this<Relay> {
   const net::HttpRequest request_;
   const BodyScan scan_;
   const ModelTarget target_;
-  const int64_t tokens_;  // expected
+  const int64_t tokens_;    // expected
+  Journey* const journey_;  // of request_; null: none
+  const std::optional<std::vector<BackendId>> only_;
 
   std::mutex mutex_;  // everything below
   std::optional<net::ResponseWriter> writer_;

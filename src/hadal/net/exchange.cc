@@ -49,12 +49,35 @@ bool Exchange::abandoned() const {
   return abandoned_;
 }
 
+void Exchange::tap(std::shared_ptr<AnswerTap> tap) {
+  std::lock_guard lock(mutex_);
+  HADAL_CHECK(!started_, "a tap after the answer");
+  if (gone_) return tap->on_end(false);
+  taps_.push_back(std::move(tap));
+}
+
+void Exchange::tell_head(int status, const std::vector<Header>& headers) {
+  for (const auto& tap : taps_) tap->on_head(status, headers);
+}
+
+void Exchange::tell_bytes(std::string_view bytes) {
+  if (bytes.empty()) return;
+  for (const auto& tap : taps_) tap->on_bytes(bytes);
+}
+
+Exchange::Taps Exchange::tell_end(bool whole) {
+  for (const auto& tap : taps_) tap->on_end(whole);
+  return std::exchange(taps_, {});
+}
+
 void Exchange::client_gone() {
   std::function<void()> callback, unused;
+  Taps ended;
   {
     std::lock_guard lock(mutex_);
     if (gone_) return;
     gone_ = true;
+    ended = tell_end(false);
     pending_.clear();
     if (!finished_) callback = std::move(on_close_);
     on_close_ = nullptr;
@@ -79,6 +102,7 @@ void Exchange::wake_locked() {
 
 void Exchange::respond(int status, std::vector<Header> headers, std::string body) {
   std::function<void()> unused;  // destroyed outside the lock: it may own what calls back into here
+  Taps ended;
   std::lock_guard lock(mutex_);
   HADAL_CHECK(!started_, "two answers to one request");
   started_ = true;
@@ -86,6 +110,9 @@ void Exchange::respond(int status, std::vector<Header> headers, std::string body
   unused = std::move(on_close_);
   on_close_ = nullptr;
   if (gone_) return;
+  tell_head(status, headers);
+  tell_bytes(body);
+  ended = tell_end(true);
   if (opened_) {
     pending_ += body;
   } else {
@@ -100,6 +127,7 @@ void Exchange::start_stream(int status, std::vector<Header> headers, Heartbeat h
   HADAL_CHECK(!started_, "two answers to one request");
   started_ = true;
   if (gone_) return;
+  tell_head(status, headers);
   head_ = Head{status, std::move(headers), true, 0};
   heartbeat_ = std::move(heartbeat);
   wake_locked();
@@ -110,6 +138,7 @@ void Exchange::start_sized(int status, std::vector<Header> headers, size_t lengt
   HADAL_CHECK(!started_, "two answers to one request");
   started_ = true;
   if (gone_) return;
+  tell_head(status, headers);
   head_ = Head{status, std::move(headers), false, length};
   wake_locked();
 }
@@ -140,6 +169,7 @@ void Exchange::promise(std::vector<Header> headers, Heartbeat heartbeat) {
 }
 
 bool Exchange::write(std::string_view bytes) {
+  Taps ended;
   std::lock_guard lock(mutex_);
   HADAL_CHECK(started_ && !finished_, "write outside a stream");
   if (gone_ || abandoned_) return false;
@@ -147,10 +177,12 @@ bool Exchange::write(std::string_view bytes) {
     // The engine cannot wait for one client, and memory cannot grow for it.
     abandoned_ = true;
     pending_.clear();
+    ended = tell_end(false);
     woken_ = false;  // an earlier wake may have found the connection in the middle of a write
     wake_locked();
     return false;
   }
+  tell_bytes(bytes);
   pending_.append(bytes);
   wake_locked();
   return true;
@@ -158,9 +190,11 @@ bool Exchange::write(std::string_view bytes) {
 
 void Exchange::finish() {
   std::function<void()> unused;
+  Taps ended;
   std::lock_guard lock(mutex_);
   HADAL_CHECK(started_ && !finished_, "finish outside a stream");
   finished_ = true;
+  ended = tell_end(true);
   unused = std::move(on_close_);
   on_close_ = nullptr;
   if (!gone_) wake_locked();
@@ -168,17 +202,20 @@ void Exchange::finish() {
 
 void Exchange::abandon() {
   std::function<void()> unused;
+  Taps ended;
   std::lock_guard lock(mutex_);
   if (finished_) return;
   unused = std::move(on_close_);
   on_close_ = nullptr;
   if (!started_ && !opened_) {
     started_ = finished_ = true;
+    tell_head(500, {});
     head_ = Head{500, {}, false, 0};
   } else {
     finished_ = abandoned_ = true;
     woken_ = false;
   }
+  ended = tell_end(false);
   if (!gone_) wake_locked();
 }
 

@@ -21,6 +21,20 @@
 
 namespace hadal::net {
 
+// Looks on while an answer goes to its client, whoever writes it: one head, bytes of the body
+// (without heartbeats), one end. Called with the exchange's lock held, one call after another, on
+// the writer's thread or the connection's: be quick, and call neither writer nor exchange.
+class AnswerTap {
+ public:
+  virtual ~AnswerTap() = default;
+  // A promised answer that came late has the status it should have had, not the 200 that went out.
+  virtual void on_head(int status, const std::vector<Header>& headers) = 0;
+  virtual void on_bytes(std::string_view bytes) = 0;
+  // `whole`: to the last byte. Else it broke off, or the client left before. A head may be missing
+  // then.
+  virtual void on_end(bool whole) = 0;
+};
+
 class Exchange {
  public:
   struct Head {
@@ -64,8 +78,13 @@ class Exchange {
   void on_close(std::function<void()> callback);
   size_t waiting() const;
   void on_room(std::function<void()> callback);
+  void tap(std::shared_ptr<AnswerTap> tap);
 
  private:
+  using Taps = std::vector<std::shared_ptr<AnswerTap>>;
+  void tell_head(int status, const std::vector<Header>& headers);
+  void tell_bytes(std::string_view bytes);
+  [[nodiscard]] Taps tell_end(bool whole);  // to be destroyed outside the lock
   Taken take_all(std::function<void()>* on_room);
   void wake_locked();
 
@@ -74,6 +93,7 @@ class Exchange {
   std::function<void()> wake_;
   std::function<void()> on_close_;
   std::function<void()> on_room_;
+  Taps taps_;                 // empty again after the end
   std::optional<Head> head_;  // not yet taken
   Heartbeat heartbeat_;
   std::optional<std::vector<Header>> promised_;  // of an answer that comes whole, but late
@@ -99,6 +119,8 @@ class ResponseWriter {
   // One more header of the answer, whoever writes it; before it begins.
   // A second of the same name counts instead of the first.
   void also(Header header);
+  // Before anything is written; several look on independently.
+  void tap(std::shared_ptr<AnswerTap> tap) { exchange_->tap(std::move(tap)); }
   void respond(int status, std::vector<Header> headers, std::string body);
   // Sends the head at once. While nothing else is written, `heartbeat` is sent every so often.
   void start_stream(int status, std::vector<Header> headers, Exchange::Heartbeat heartbeat = {});

@@ -67,5 +67,80 @@ TEST_F(ExchangeTest, NobodyIsToldOfRoomWhenTheClientHasGone) {
   EXPECT_FALSE(writer_->write("x"));
 }
 
+struct Seen final : AnswerTap {
+  explicit Seen(std::string* text) : text(*text) {}
+  void on_head(int status, const std::vector<Header>& headers) override {
+    text += std::to_string(status) + std::string(find_header(headers, "a")) + ":";
+  }
+  void on_bytes(std::string_view bytes) override { text += bytes; }
+  void on_end(bool whole) override { text += whole ? "|" : "!"; }
+  std::string& text;
+};
+
+class TapTest : public ExchangeTest {
+ protected:
+  void SetUp() override {
+    for (std::string& text : seen_) writer_->tap(std::make_shared<Seen>(&text));
+  }
+  void expect(const char* text) {
+    for (const std::string& seen : seen_) EXPECT_EQ(seen, text);
+  }
+  std::string seen_[2];
+};
+
+TEST_F(TapTest, SeesAWholeAnswer) {
+  writer_->respond(404, {{"A", "b"}}, "none");
+  expect("404b:none|");
+  exchange_->client_gone();
+  expect("404b:none|");
+}
+
+TEST_F(TapTest, SeesAStreamWithoutItsHeartbeats) {
+  writer_->start_stream(200, {}, {": beat\n\n", std::chrono::milliseconds(1)});
+  exchange_->beat();
+  writer_->write("ab");
+  writer_->write("c");
+  writer_->finish();
+  expect("200:abc|");
+}
+
+TEST_F(TapTest, SeesTheStatusOfALateAnswer) {
+  writer_->promise({}, {"\n", std::chrono::milliseconds(1)});
+  exchange_->beat();
+  writer_->respond(500, {}, "x");
+  expect("500:x|");
+}
+
+TEST_F(TapTest, SeesThatTheClientLeft) {
+  writer_->start_sized(200, {}, 10);
+  writer_->write("ab");
+  exchange_->client_gone();
+  EXPECT_FALSE(writer_->write("c"));
+  expect("200:ab!");
+  writer_.reset();
+  expect("200:ab!");
+}
+
+TEST_F(TapTest, SeesThatAnAnswerBrokeOffOrWasTooFast) {
+  writer_->start_stream(200, {});
+  writer_->write("ab");
+  EXPECT_FALSE(writer_->write(std::string(101, 'x')));
+  expect("200:ab!");
+}
+
+TEST_F(TapTest, SeesAWriterThatGaveUp) {
+  writer_.reset();
+  expect("500:!");
+}
+
+TEST_F(ExchangeTest, ATapAfterTheClientIsToldAtOnce) {
+  exchange_->client_gone();
+  std::string seen;
+  writer_->tap(std::make_shared<Seen>(&seen));
+  EXPECT_EQ(seen, "!");
+  writer_->respond(200, {}, "x");
+  EXPECT_EQ(seen, "!");
+}
+
 }  // namespace
 }  // namespace hadal::net

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ctime>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,12 +17,19 @@ struct Header {
 // The value of the first header of that name, names compared without case; empty when absent.
 std::string_view find_header(const std::vector<Header>& headers, std::string_view name);
 
+// What a handler and the stages in front of it tell each other about a request; their types derive.
+struct RequestNotes {
+  virtual ~RequestNotes() = default;
+};
+
 struct HttpRequest {
   std::string method;  // "GET"; upper case as sent
   std::string path;    // percent-decoded; begins with '/'
   std::string query;   // after '?', as sent
   std::vector<Header> headers;
-  std::string body;  // whole, chunks joined
+  std::string body;                          // whole, chunks joined
+  std::string peer = {};                     // the client's address, "192.0.2.7"; empty: not known
+  std::shared_ptr<RequestNotes> notes = {};  // empty until a stage sets it
 
   std::string_view header(std::string_view name) const { return find_header(headers, name); }
 };

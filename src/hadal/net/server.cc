@@ -156,7 +156,8 @@ class Session : public std::enable_shared_from_this<Session> {
   beast::flat_buffer buffer_;
   asio::steady_timer wake_timer_;
   std::shared_ptr<Exchange> exchange_;
-  bool fresh_ = true;        // no request has come yet
+  bool fresh_ = true;  // no request has come yet
+  std::string peer_;
   bool idle_ = true;         // between requests
   bool keep_alive_ = false;  // of the request at hand
   bool http11_ = true;
@@ -170,6 +171,8 @@ asio::awaitable<void> Session::run() {
   error_code ec;
   stream_.socket().set_option(tcp::no_delay(true), ec);
   stream_.socket().non_blocking(true, ec);
+  const auto peer = stream_.socket().remote_endpoint(ec);
+  if (!ec) peer_ = peer.address().to_string();
   while (co_await serve_one()) {
   }
   stream_.socket().shutdown(tcp::socket::shutdown_both, ec);
@@ -189,6 +192,7 @@ asio::awaitable<bool> Session::serve_one() {
   head_only_ = parser.get().method() == http::verb::head;
   keep_alive_ = parser.keep_alive();
   HttpRequest request;
+  request.peer = peer_;
   Reservation held(&server_.bodies_bytes_);
   Refusal refusal = check_head(parser, &request);
   if (refusal.status == 0) refusal = co_await read_body(parser, &request.body, &held);

@@ -1,0 +1,57 @@
+// The way of a request through the process:
+//
+//   authenticate -> arrival hooks, in order -> answers given again -> another backend | the service
+//
+// A request is authenticated once, here; what is known of it travels with it as a Journey. Hooks
+// see requests that were let through.
+//
+// Threads: handle(), is_quick() on the server's; the set_ functions and on_arrival() before
+// open().
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <vector>
+
+#include "hadal/apps/answer_cache.h"
+#include "hadal/apps/service.h"
+#include "hadal/base/clock.h"
+#include "hadal/gateway/gateway.h"
+#include "hadal/gateway/journey.h"
+#include "hadal/net/exchange.h"
+#include "hadal/net/message.h"
+
+namespace hadal::apps {
+
+class Front {
+ public:
+  // May tap the writer, make a Choice, note what it sees. True: the hook has answered.
+  using Arrival =
+      std::function<bool(net::HttpRequest&, net::ResponseWriter&, gateway::Journey& journey)>;
+
+  // All must outlive this.
+  Front(Service& service, const Clock& clock) : service_(service), clock_(clock) {}
+
+  void set_gateway(gateway::Gateway* gateway) { gateway_ = gateway; }
+  void set_answers(AnswerCache* answers) { answers_ = answers; }
+  void on_arrival(Arrival hook) { hooks_.push_back(std::move(hook)); }
+  // The server runs before the rest of the process is there: until now requests go to the service,
+  // which says what it is waiting for.
+  void open() { open_ = true; }
+
+  // Whether handle() may run on an I/O thread.
+  bool is_quick(const net::HttpRequest& request) const;
+  void handle(net::HttpRequest request, net::ResponseWriter writer);
+  // Behind the caches.
+  void go_on(net::HttpRequest request, net::ResponseWriter writer);
+
+ private:
+  Service& service_;
+  const Clock& clock_;
+  gateway::Gateway* gateway_ = nullptr;
+  AnswerCache* answers_ = nullptr;
+  std::vector<Arrival> hooks_;
+  std::atomic<bool> open_{false};
+};
+
+}  // namespace hadal::apps
