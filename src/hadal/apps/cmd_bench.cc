@@ -94,11 +94,9 @@ Result<std::string> bench(BenchFlags flags) {
   HADAL_TRY(auto model, load_model(files, *backend, load));
   // Steps are measured, not the first touch of their weights.
   if (const MappedFile* file = model->mapped_file()) file->populate(0, file->bytes().size());
-  if (!flags.runtime.kv_type.empty()) {
-    flags.bench.kv_dtype = *kv_type_from_name(flags.runtime.kv_type);
-    flags.perplexity.kv_dtype = flags.bench.kv_dtype;
-    flags.speculation.kv_dtype = flags.bench.kv_dtype;
-  }
+  flags.bench.kv_dtype = kv_type_from_name(flags.runtime.kv_type);  // none for "auto"
+  flags.perplexity.kv_dtype = flags.bench.kv_dtype;
+  flags.speculation.kv_dtype = flags.bench.kv_dtype;
   if (guess) {
     std::unique_ptr<Model> draft;
     if (!flags.runtime.draft.empty()) {
@@ -123,9 +121,7 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
   app.add_option("--quantize", flags->runtime.quantize, "pack weights while loading")
       ->check(CLI::IsMember({"q8_0", "q4_k"}));
   add_pack_cache_flags(app, &flags->runtime);
-  app.add_option("--kv-type", flags->runtime.kv_type,
-                 "f32, f16, bf16 or int8: how the cache holds a row")
-      ->check(CLI::IsMember({"f32", "f16", "bf16", "int8"}));
+  add_kv_type_flag(app, &flags->runtime);
   app.add_option("--perplexity", flags->text, "instead of speeds: how well a text is foreseen")
       ->type_name("FILE");
   app.add_option("--window", flags->perplexity.window, "tokens seen together for that [512]")

@@ -40,8 +40,7 @@ void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
       ->check(CLI::Range(1, 65'536));
   app.add_option("--kv-memory", flags->kv_memory,
                  "bytes of cache, as 512M or 4G [what the sequences need, within free memory]");
-  app.add_option("--kv-type", options.kv_type, "f32, f16, bf16 or int8: how the cache holds a row")
-      ->check(CLI::IsMember({"f32", "f16", "bf16", "int8"}));
+  add_kv_type_flag(app, &options);
   auto* disk = app.add_option("--kv-disk", options.kv_disk,
                               "folder that keeps the cache of prompts over restarts [none]");
   app.add_option("--kv-disk-max", flags->kv_disk_max, "bytes of that folder, as 500M or 10G [10G]")
@@ -58,6 +57,13 @@ void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
       ->check(CLI::Range(0, 64));
   app.add_option("--cpu-impl", options.cpu_impl, "avx512, avx2 or ref [the best there is]");
   add_pack_cache_flags(app, &options);
+}
+
+void add_kv_type_flag(CLI::App& app, RuntimeOptions* options) {
+  app.add_option("--kv-type", options->kv_type,
+                 "how the cache holds a row: auto, f32, f16, bf16 or int8 "
+                 "[auto: int8 for models with latent attention, else f16]")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8"}));
 }
 
 void add_pack_cache_flags(CLI::App& app, RuntimeOptions* options) {

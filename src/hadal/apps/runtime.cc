@@ -47,14 +47,13 @@ uint64_t random_word() {
 
 Result<EngineOptions> engine_options_of(const RuntimeOptions& options, Speculate speculate) {
   EngineOptions engine;
-  if (!options.kv_type.empty()) {
-    const std::optional<DType> dtype = kv_type_from_name(options.kv_type);
-    if (!dtype) {
-      return fail(Code::kInvalidInput, fmt::format("--kv-type: found '{}', expected f32, f16, bf16 "
-                                                   "or int8",
-                                                   options.kv_type));
+  if (!options.kv_type.empty() && options.kv_type != "auto") {
+    engine.kv_dtype = kv_type_from_name(options.kv_type);
+    if (!engine.kv_dtype) {
+      return fail(Code::kInvalidInput,
+                  fmt::format("--kv-type: found '{}', expected auto, f32, f16, bf16 or int8",
+                              options.kv_type));
     }
-    engine.kv_dtype = *dtype;
   }
   engine.context = options.context;
   engine.sequences_max = options.max_sequences;

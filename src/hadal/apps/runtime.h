@@ -35,7 +35,7 @@ struct RuntimeOptions {
   std::string pack_cache;     // a folder, "off", or empty: where this user's caches are
   bool pack_cache_verify = false;
   bool mlock = false;   // the file of packed weights stays in memory
-  std::string kv_type;  // "f32", "f16", "bf16" or "int8"; empty: EngineOptions' own
+  std::string kv_type;  // "auto", "f32", "f16", "bf16" or "int8"; empty: auto
 };
 
 // What --pack-cache says. A folder that was named keeps small models, too.

@@ -105,7 +105,7 @@ struct EngineOptions {
   int32_t prefill_rows_with_decode = 1 << 16;  // prompt rows in a step that others' tokens wait for
   // What such a step may take, by the measured speed of those before it; 0: any time.
   Nanos target_itl = std::chrono::milliseconds(1000);
-  DType kv_dtype = DType::kF16;
+  std::optional<DType> kv_dtype;  // none: the model's own, see ModelConfig::kv_layout
   Speculate speculate = Speculate::kAuto;
   int32_t draft_max = 16;  // guesses a sequence and step, at most 64; 0 is kOff
   KvDiskOptions kv_disk;

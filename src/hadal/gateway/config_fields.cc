@@ -35,8 +35,9 @@ Section<EngineConfig> engine_section() {
                "answers generated at once", {"64"})
       .bytes("kv_memory", &EngineConfig::kv_memory, "bytes of cache",
              {"what the sequences need, within free memory"})
-      .choice("kv_type", &EngineConfig::kv_type, {"f32", "f16", "bf16", "int8"},
-              "how the cache holds a row", {"f16"})
+      .choice("kv_type", &EngineConfig::kv_type, {"auto", "f32", "f16", "bf16", "int8"},
+              "how the cache holds a row; auto is int8 for models with latent attention, else f16",
+              {"auto"})
       .text("kv_disk", &EngineConfig::kv_disk,
             "folder that keeps the cache of prompts over restarts", {"none"})
       .bytes("kv_disk_max", &EngineConfig::kv_disk_max, "bytes of that folder")

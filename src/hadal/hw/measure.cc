@@ -10,6 +10,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hadal/base/check.h"
@@ -23,6 +24,9 @@ constexpr int kChains = 12;
 struct Mapping {
   void* data = MAP_FAILED;
   size_t size = 0;
+  Mapping() = default;
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
   ~Mapping() {
     if (data != MAP_FAILED) ::munmap(data, size);
   }
@@ -133,33 +137,62 @@ double rate(double amount, double seconds) { return seconds > 0 ? amount / secon
 
 }  // namespace
 
-Result<double> measure_read_bandwidth(ThreadPool& pool, const Clock& clock,
-                                      const MeasureOptions& options) {
+struct BandwidthProbe::Memory {
+  Mapping mapping;
+  size_t words = 0;  // of one thread
+};
+
+BandwidthProbe::BandwidthProbe(ThreadPool& pool, std::unique_ptr<Memory> memory)
+    : pool_(&pool), memory_(std::move(memory)) {}
+BandwidthProbe::BandwidthProbe(BandwidthProbe&&) noexcept = default;
+BandwidthProbe& BandwidthProbe::operator=(BandwidthProbe&&) noexcept = default;
+BandwidthProbe::~BandwidthProbe() = default;
+
+Result<BandwidthProbe> BandwidthProbe::make(ThreadPool& pool, uint64_t bytes) {
   const size_t threads = static_cast<size_t>(pool.threads());
-  const size_t words = options.bytes / sizeof(uint64_t) / threads / 4 * 4;  // of one thread
-  HADAL_CHECK(words > 0 && options.repeats > 0);
-  Mapping memory;
-  memory.size = words * threads * sizeof(uint64_t);
-  memory.data =
-      ::mmap(nullptr, memory.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory.data == MAP_FAILED) {
+  const size_t words = bytes / sizeof(uint64_t) / threads / 4 * 4;
+  HADAL_CHECK(words > 0);
+  auto memory = std::make_unique<Memory>();
+  memory->words = words;
+  Mapping& mapping = memory->mapping;
+  mapping.size = words * threads * sizeof(uint64_t);
+  mapping.data =
+      ::mmap(nullptr, mapping.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping.data == MAP_FAILED) {
     return fail(Code::kExhausted,
-                "bandwidth: no memory for " + std::to_string(memory.size) + " bytes");
+                "bandwidth: no memory for " + std::to_string(mapping.size) + " bytes");
   }
-  uint64_t* const data = static_cast<uint64_t*>(memory.data);
+  uint64_t* const data = static_cast<uint64_t*>(mapping.data);
   // Each thread writes what it will read: the pages become real, and lie on its own node.
   pool.parallel([&](int t) {
     uint64_t* mine = data + words * static_cast<size_t>(t);
     for (size_t i = 0; i < words; ++i) mine[i] = i;
   });
-  std::vector<uint64_t> sums(threads);
-  const double seconds = best_seconds(pool, clock, options.repeats, [&](int t) {
+  return BandwidthProbe(pool, std::move(memory));
+}
+
+uint64_t BandwidthProbe::bytes() const { return memory_->mapping.size; }
+
+double BandwidthProbe::pass(const Clock& clock) {
+  const uint64_t* const data = static_cast<const uint64_t*>(memory_->mapping.data);
+  const size_t words = memory_->words;
+  std::vector<uint64_t> sums(static_cast<size_t>(pool_->threads()));
+  const double seconds = best_seconds(*pool_, clock, 1, [&](int t) {
     const size_t thread = static_cast<size_t>(t);
     sums[thread] = sum_words(data + words * thread, words);
   });
   const uint64_t expected = static_cast<uint64_t>(words) * (words - 1) / 2;
   for (const uint64_t sum : sums) HADAL_CHECK(sum == expected, "a read went missing");
-  return rate(static_cast<double>(memory.size), seconds);
+  return seconds;
+}
+
+Result<double> measure_read_bandwidth(ThreadPool& pool, const Clock& clock,
+                                      const MeasureOptions& options) {
+  HADAL_CHECK(options.repeats > 0);
+  HADAL_TRY(BandwidthProbe probe, BandwidthProbe::make(pool, options.bytes));
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < options.repeats; ++i) best = std::min(best, probe.pass(clock));
+  return rate(static_cast<double>(probe.bytes()), best);
 }
 
 ArithmeticPeak measure_arithmetic(ThreadPool& pool, const Clock& clock, const CpuFeatures& features,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "hadal/base/clock.h"
 #include "hadal/base/result.h"
@@ -17,6 +18,27 @@ struct MeasureOptions {
   uint64_t bytes = 256ull << 20;  // read by all threads together; several times the last cache
   int repeats = 5;                // the best counts: a disturbed run says nothing of the machine
   uint64_t rounds = 4'000'000;    // of the arithmetic loops, on each thread
+};
+
+// Reads the same memory again and again, to see how fast that is from moment to moment: machines
+// whose memory others use too change within tens of milliseconds.
+class BandwidthProbe {
+ public:
+  // kExhausted without `bytes`. The pool must outlive the probe.
+  static Result<BandwidthProbe> make(ThreadPool& pool, uint64_t bytes);
+  BandwidthProbe(BandwidthProbe&&) noexcept;
+  BandwidthProbe& operator=(BandwidthProbe&&) noexcept;
+  ~BandwidthProbe();
+
+  // Seconds for all threads together to read bytes() once.
+  double pass(const Clock& clock);
+  uint64_t bytes() const;
+
+ private:
+  struct Memory;
+  BandwidthProbe(ThreadPool& pool, std::unique_ptr<Memory> memory);
+  ThreadPool* pool_;
+  std::unique_ptr<Memory> memory_;
 };
 
 // Bytes per second that all threads of the pool together read from memory. kExhausted without

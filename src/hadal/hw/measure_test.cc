@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <utility>
 
 namespace hadal {
 namespace {
@@ -25,6 +26,16 @@ TEST(Measure, BandwidthIsBytesReadPerSecond) {
     ASSERT_TRUE(rate);
     EXPECT_EQ(*rate, 3u << 20) << threads;
   }
+}
+
+TEST(Measure, AProbeMayBePassedAgainAndAgain) {
+  ThreadPool pool(2);
+  auto probe = BandwidthProbe::make(pool, 3u << 20);
+  ASSERT_TRUE(probe);
+  EXPECT_EQ(probe->bytes(), 3u << 20);
+  BandwidthProbe moved = std::move(*probe);
+  const StepClock clock;
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(moved.pass(clock), 1.0);
 }
 
 TEST(Measure, WhatMemoryCannotHoldIsRefused) {

@@ -22,8 +22,8 @@ std::string_view architecture_name(Architecture architecture) {
   return "unknown";
 }
 
-KvLayout ModelConfig::kv_layout(DType dtype, int32_t block_tokens) const {
-  KvLayout layout{dtype, block_tokens, {}};
+KvLayout ModelConfig::kv_layout(std::optional<DType> dtype, int32_t block_tokens) const {
+  KvLayout layout{dtype.value_or(mla ? DType::kI8 : DType::kF16), block_tokens, {}};
   for (int32_t layer = 0; layer < layers; ++layer) {
     if (mla) {
       layout.streams.push_back({layer, latent.kv_rank + latent.rope_dim, 1, latent.rope_dim});

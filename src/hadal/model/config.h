@@ -74,8 +74,10 @@ struct ModelConfig {
     return moe.experts > 0 && layer >= moe.dense_layers;
   }
   // Cache rows of every layer, in layer order: MLA one stream a layer, GQA keys then values. With
-  // `drafts` a last stream for that layer, and a hidden state a block.
-  KvLayout kv_layout(DType dtype, int32_t block_tokens) const;
+  // `drafts` a last stream for that layer, and a hidden state a block. Without a type the model has
+  // its own: int8 for MLA, whose one latent row is normalised and is what a step reads most at long
+  // contexts, f16 for keys and values as they are (docs/adr/0005).
+  KvLayout kv_layout(std::optional<DType> dtype, int32_t block_tokens) const;
   // Parameters by the architecture's arithmetic: all, and those that one token's step uses.
   uint64_t parameters_total() const;
   uint64_t parameters_active() const;

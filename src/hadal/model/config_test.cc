@@ -105,6 +105,19 @@ TEST(ConfigGguf, FolderSaysTheSame) {
   }
 }
 
+// Whoever names a type gets it; else the model's attention decides.
+TEST(ConfigGguf, RowsOfTheCacheAreInt8ForLatentAttentionAlone) {
+  for (const Architecture architecture : kAll) {
+    SCOPED_TRACE(architecture_name(architecture));
+    const auto config = config_of(small_gguf(architecture));
+    ASSERT_TRUE(config) << config.error().what;
+    EXPECT_EQ(config->kv_layout({}, 32).dtype, config->mla ? DType::kI8 : DType::kF16);
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8}) {
+      EXPECT_EQ(config->kv_layout(dtype, 32).dtype, dtype);
+    }
+  }
+}
+
 TEST(ConfigGguf, ParametersAreTheTensorsElements) {
   for (const Architecture architecture : kAll) {
     SCOPED_TRACE(architecture_name(architecture));

@@ -84,6 +84,8 @@ class Model {
   virtual ConstView draft(const DraftBatch& batch, KvArena& cache);
 
   virtual uint64_t weight_bytes() const = 0;  // of memory held by packed weights
+  // Of those, how many a step reads whose rows choose so many distinct experts in each layer.
+  virtual uint64_t step_bytes(double /*experts*/) const { return weight_bytes(); }
   // How many of them lie in a mapped file: memory that the system counts as free, though every step
   // needs it.
   virtual uint64_t mapped_bytes() const { return 0; }

@@ -48,6 +48,7 @@ class Transformer final : public Model {
   ConstView forward(const Batch& batch, KvArena& cache) override;
   ConstView draft(const DraftBatch& batch, KvArena& cache) override;
   uint64_t weight_bytes() const override;
+  uint64_t step_bytes(double experts) const override;
   uint64_t mapped_bytes() const override { return packed_ ? packed_->bytes() : 0; }
   const MappedFile* mapped_file() const override { return packed_ ? &packed_->file() : nullptr; }
 
@@ -385,23 +386,45 @@ ConstView Transformer::draft(const DraftBatch& batch, KvArena& cache) {
   return head(step, batch.logit_rows, w.head_norm);
 }
 
+namespace {
+
+template <class Packed>
+uint64_t bytes_of(const Packed& packed) {
+  return packed ? packed->bytes() : 0;
+}
+
+// All but the experts.
+uint64_t common_bytes(const LayerWeights& layer) {
+  uint64_t sum = layer.ffn.router.size() * sizeof(float);
+  for (const MatrixPtr* matrix :
+       {&layer.mla.q, &layer.mla.q_a, &layer.mla.q_b, &layer.mla.kv_a, &layer.mla.k_up,
+        &layer.mla.v_up, &layer.gqa.q, &layer.gqa.k, &layer.gqa.v, &layer.output}) {
+    sum += bytes_of(*matrix);
+  }
+  return sum + bytes_of(layer.ffn.dense) + bytes_of(layer.ffn.shared);
+}
+
+}  // namespace
+
 uint64_t Transformer::weight_bytes() const {
-  uint64_t sum = 0;
-  const auto add = [&sum](const auto& packed) { sum += packed ? packed->bytes() : 0; };
-  add(weights_.embedding);
-  add(weights_.head);
-  const auto add_layer = [&](const LayerWeights& layer) {
-    for (const MatrixPtr* matrix :
-         {&layer.mla.q, &layer.mla.q_a, &layer.mla.q_b, &layer.mla.kv_a, &layer.mla.k_up,
-          &layer.mla.v_up, &layer.gqa.q, &layer.gqa.k, &layer.gqa.v, &layer.output}) {
-      add(*matrix);
-    }
-    for (const FfnPtr* ffn : {&layer.ffn.dense, &layer.ffn.experts, &layer.ffn.shared}) add(*ffn);
-    sum += layer.ffn.router.size() * sizeof(float);
+  uint64_t sum = bytes_of(weights_.embedding) + bytes_of(weights_.head);
+  const auto add_layer = [&sum](const LayerWeights& layer) {
+    sum += common_bytes(layer) + bytes_of(layer.ffn.experts);
   };
   for (const LayerWeights& layer : weights_.layers) add_layer(layer);
-  add(weights_.next_token.projection);
   add_layer(weights_.next_token.layer);
+  return sum + bytes_of(weights_.next_token.projection);
+}
+
+uint64_t Transformer::step_bytes(double experts) const {
+  // Of an embedding that is not the head too, a step reads a few rows.
+  uint64_t sum = bytes_of(weights_.head ? weights_.head : weights_.embedding);
+  for (const LayerWeights& layer : weights_.layers) {
+    sum += common_bytes(layer);
+    if (layer.ffn.experts == nullptr) continue;
+    const double share = std::min(1.0, experts / static_cast<double>(layer.ffn.experts->count()));
+    sum += static_cast<uint64_t>(share * static_cast<double>(layer.ffn.experts->bytes()));
+  }
   return sum;
 }
 

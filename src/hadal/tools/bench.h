@@ -3,11 +3,14 @@
 //
 // Ceilings (reference: rooflines of a decoder): a step cannot be faster than the weight bytes and
 // cached rows it must read over the measured read bandwidth, nor than its weights' multiply-adds
-// over the measured arithmetic peak.
+// over the measured arithmetic peak. Both are measured right before and right after every run,
+// since machines change within tenths of a second, and a run's share is of what was measured around
+// it.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,7 +35,7 @@ struct BenchOptions {
   // Every sequence decodes one and the same token in every step, as llama-batched-bench does: all
   // rows choose the same experts. Otherwise each token is drawn by itself.
   bool same_token = false;
-  DType kv_dtype = DType::kF16;
+  std::optional<DType> kv_dtype;  // as ModelConfig::kv_layout()
 };
 
 struct BenchResult {
@@ -41,18 +44,23 @@ struct BenchResult {
   int32_t depth = 0;
   double tokens_per_second = 0;  // median
   double fastest = 0, slowest = 0;
-  double bandwidth_ceiling = 0;  // tokens per second; 0: unknown
+  // Tokens per second by the report's read_bandwidth and int8_peak; 0: unknown.
+  double bandwidth_ceiling = 0;
   double compute_ceiling = 0;
-  double share() const;  // of the nearer ceiling, 0 to 1
+  // Median over the runs of speed / the nearer ceiling by what was measured around each.
+  double share() const { return median_share; }
+  double median_share = 0;
 };
 
 struct BenchReport {
   std::string model;
   std::string implementation;
   int threads = 1;
-  double read_bandwidth = 0;  // bytes per second, measured beside the runs
-  double int8_peak = 0;       // operations per second
+  double read_bandwidth = 0;  // bytes per second, median of what was measured around the runs
+  double slowest_read = 0, fastest_read = 0;
+  double int8_peak = 0;  // operations per second, likewise
   uint64_t weight_bytes = 0;
+  DType kv_dtype = DType::kF16;
   bool same_token = false;  // of the decode runs
   std::vector<BenchResult> results;
 };

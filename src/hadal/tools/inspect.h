@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,9 +14,9 @@
 namespace hadal {
 
 struct InspectOptions {
-  int32_t context = 0;    // positions per sequence; 0: the model's own
-  int32_t sequences = 1;  // at once
-  DType kv_dtype = DType::kF16;
+  int32_t context = 0;            // positions per sequence; 0: the model's own
+  int32_t sequences = 1;          // at once
+  std::optional<DType> kv_dtype;  // as ModelConfig::kv_layout()
   std::optional<DType> quantize;  // as serve --quantize: what the weights would take
 };
 

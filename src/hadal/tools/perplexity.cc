@@ -106,9 +106,9 @@ Result<PerplexityReport> measure_perplexity(Model& model, kernels::Backend& back
   const Document document = read_document(tokenizer, text);
   const int32_t rows = std::min(options.step_rows, options.window);
   HADAL_TRY_VOID(model.prepare(rows, rows));
-  HADAL_TRY(KvArena arena, KvArena::make(config.kv_layout(options.kv_dtype, kBlockTokens),
-                                         options.window / kBlockTokens + 1, backend));
-  PerplexityReport report{config.name, options.kv_dtype, options.window, 0, 0.0};
+  const KvLayout layout = config.kv_layout(options.kv_dtype, kBlockTokens);
+  HADAL_TRY(KvArena arena, KvArena::make(layout, options.window / kBlockTokens + 1, backend));
+  PerplexityReport report{config.name, layout.dtype, options.window, 0, 0.0};
   Windows windows(model, arena, document, rows);
   const std::optional<TokenId> first = tokenizer.data().bos;
   const std::vector<TokenId>& tokens = document.tokens;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,7 +17,7 @@ namespace hadal {
 struct PerplexityOptions {
   int32_t window = 512;  // tokens that are seen together, at least 2; the first is not foreseen
   int32_t step_rows = 128;
-  DType kv_dtype = DType::kF16;
+  std::optional<DType> kv_dtype;  // as ModelConfig::kv_layout()
 };
 
 struct PerplexityReport {

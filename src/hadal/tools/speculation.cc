@@ -32,6 +32,7 @@ class LentModel final : public Model {
     return model_.draft(batch, cache);
   }
   uint64_t weight_bytes() const override { return model_.weight_bytes(); }
+  uint64_t step_bytes(double experts) const override { return model_.step_bytes(experts); }
   uint64_t mapped_bytes() const override { return model_.mapped_bytes(); }
 
  private:

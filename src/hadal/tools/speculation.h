@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,8 +26,8 @@ struct SpeculationOptions {
   int32_t clients = 1;          // answers under way at once
   int32_t prompt_tokens = 256;  // of the texts that are put in
   int32_t answer_tokens = 256;
-  int32_t repeats = 5;  // rounds; medians are quoted
-  DType kv_dtype = DType::kF16;
+  int32_t repeats = 5;            // rounds; medians are quoted
+  std::optional<DType> kv_dtype;  // as ModelConfig::kv_layout()
   // What the model answers by itself, greedily: client i of round r with prompts[(i + r) %
   // size].
   std::vector<std::vector<TokenId>> prompts;

@@ -50,8 +50,8 @@ TEST(Inspect, CountsWhatIsInAFolder) {
   for (const TensorGroup& group : report->groups) elements += group.elements;
   EXPECT_EQ(report->config.parameters_total(), static_cast<uint64_t>(elements));
   EXPECT_LT(report->config.parameters_active(), report->config.parameters_total());
-  // 4 layers of 64 + 16 values of 2 bytes.
-  EXPECT_EQ(report->memory.kv_per_token, 4u * (64 + 16) * 2);
+  // 4 layers of 64 bytes, 16 values of 2 bytes and two scales.
+  EXPECT_EQ(report->memory.kv_per_token, 4u * (64 + 16 * 2 + 8));
   EXPECT_EQ(report->memory.kv, 3u * 128 * report->memory.kv_per_token);  // blocks of 32
   EXPECT_THAT(inspect_text(*report), HasSubstr("routed experts"));
   const auto json = boost::json::parse(inspect_json(*report));
@@ -128,6 +128,32 @@ TEST(Bench, MeasuresEveryRowAndReportsShares) {
   EXPECT_FALSE(json.at("same_token").as_bool());
   EXPECT_THAT(bench_text(*report), HasSubstr("decode x 3"));
   EXPECT_THAT(bench_text(*report), Not(HasSubstr("same token")));
+  // The type that nobody chose is the model's own, and is told.
+  EXPECT_EQ(report->kv_dtype, DType::kI8);
+  EXPECT_EQ(json.at("kv_type").as_string(), "int8");
+  EXPECT_LE(report->slowest_read, report->read_bandwidth);
+  EXPECT_LE(report->read_bandwidth, report->fastest_read);
+}
+
+// All experts of a step that chooses all of them; the embedding is looked up, not read.
+TEST(Bench, AStepReadsWhatItsRowsChoose) {
+  const std::string path = golden("deepseek-v2-tiny-bf16");
+  SKIP_WITHOUT_GOLDEN(path);
+  LoadedModel loaded;
+  ASSERT_NO_FATAL_FAILURE(loaded.load(path));
+  const Model& model = *loaded.model;
+  const ModelConfig& config = model.config();
+  ASSERT_FALSE(config.tied_embeddings);
+  const uint64_t all = model.step_bytes(config.moe.experts);
+  const uint64_t none = model.step_bytes(0);
+  EXPECT_EQ(model.step_bytes(2.0 * config.moe.experts), all);
+  // Packed as they are, in bf16.
+  const auto embedding = static_cast<uint64_t>(config.vocabulary) * config.hidden * 2;
+  EXPECT_EQ(all, model.weight_bytes() - embedding);
+  const auto layers = static_cast<uint64_t>(config.layers - config.moe.dense_layers);
+  const uint64_t expert = uint64_t{3} * config.hidden * config.moe.inner * 2;
+  EXPECT_NEAR(all - none, layers * config.moe.experts * expert, 0.05 * (all - none));
+  EXPECT_EQ(model.step_bytes(config.moe.experts / 2.0) - none, (all - none) / 2);
 }
 
 // Sequences that decode one token read the experts of one row: the ceiling by bandwidth grows with
