@@ -12,6 +12,7 @@ from hadal_server import Server, join_chat
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
+SLOW = ("--cpu-impl", "ref")  # an answer is under way for seconds, however slow the client is
 
 
 def endless(tokens=100_000):
@@ -58,7 +59,7 @@ class Lifecycle(unittest.TestCase):
             self.assertIn('"chat.completion"', done.stdout, done.stderr)
 
     def test_client_that_leaves_frees_its_blocks(self):
-        with Server(BINARY) as server:
+        with Server(BINARY, *SLOW) as server:
             stream = server.stream(CHAT, endless())
             events = stream.events()
             for _ in range(3):
@@ -70,7 +71,7 @@ class Lifecycle(unittest.TestCase):
             self.assertEqual(server.metric("hadal_http_clients_gone_total"), 1)
 
     def test_client_that_leaves_before_the_whole_answer(self):
-        with Server(BINARY) as server:
+        with Server(BINARY, *SLOW) as server:
             body = '{"messages": [{"role": "user", "content": "x"}], "ignore_eos": true}'
             client = socket.create_connection(("127.0.0.1", server.port))
             client.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n"
