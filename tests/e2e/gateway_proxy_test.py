@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from hadal_server import Server, join_chat, wait_for
+from hadal_server import SLOW, Server, join_chat, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -166,8 +166,8 @@ class PassingOn(unittest.TestCase):
                 self.assertEqual((answer.status, answer.headers["X-Hadal-Backend"]), (200, "two"))
 
     def test_a_server_killed_in_the_middle_and_back_again(self):
-        with Server(BINARY, "--alias", "tiny") as one, \
-                Gateway(("one", one.port, ""), extra="balancing: {breaker_open: 200ms}\n") as gateway:
+        with Server(BINARY, "--alias", "tiny", *SLOW) as one, \
+                Gateway(("one", one.port, ""), extra="balancing: {breaker_open: 3s}\n") as gateway:
             stream = gateway.stream(CHAT, {"model": "m", **BODY, "ignore_eos": True,
                                            "max_tokens": 100_000})
             events = stream.events()
@@ -180,13 +180,13 @@ class PassingOn(unittest.TestCase):
             self.assertEqual(gateway.metric("hadal_gateway_broken_answers_total"), 1)
             for _ in range(8):
                 self.assertIn(gateway.ask().status, (502, 503))
-            self.assertEqual(gateway.ask().status, 503)  # the breaker is open
+            wait_for(lambda: gateway.ask().status == 503, "the breaker opens")
             one.wait_exit()
             with Server(BINARY, "--alias", "tiny", "--port", str(one.port)):
                 wait_for(lambda: gateway.ask().status == 200, "the breaker closes again")
 
     def test_the_client_that_leaves_stops_the_upstream(self):
-        with Server(BINARY, "--alias", "tiny") as one, Gateway(("one", one.port, "")) as gateway:
+        with Server(BINARY, "--alias", "tiny", *SLOW) as one, Gateway(("one", one.port, "")) as gateway:
             stream = gateway.stream(CHAT, {"model": "m", **BODY, "ignore_eos": True,
                                            "max_tokens": 100_000})
             events = stream.events()
@@ -294,8 +294,9 @@ class Faults(unittest.TestCase):
                  (says(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfour"),
                   502, "upstream_broken")]
         for script, status, code in cases:
+            patience = "200ms" if script is silent else "60s"
             with Upstream(script) as upstream, \
-                    Gateway(("up", upstream.port, "timeouts: {first_byte: 200ms}"),
+                    Gateway(("up", upstream.port, f"timeouts: {{first_byte: {patience}}}"),
                             extra="balancing: {retries: 0}\n") as gateway:
                 answer = gateway.ask()
                 self.assertEqual((answer.status, answer.error["code"]), (status, code))

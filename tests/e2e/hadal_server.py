@@ -10,6 +10,8 @@ import subprocess
 import threading
 import time
 
+SLOW = ("--cpu-impl", "ref")  # an answer is under way for seconds, however slow the client is
+
 
 def wait_for(condition, what, seconds=30):
     until = time.monotonic() + seconds

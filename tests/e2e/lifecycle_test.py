@@ -8,11 +8,10 @@ import sys
 import time
 import unittest
 
-from hadal_server import Server, join_chat
+from hadal_server import SLOW, Server, join_chat
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
-SLOW = ("--cpu-impl", "ref")  # an answer is under way for seconds, however slow the client is
 
 
 def endless(tokens=100_000):
