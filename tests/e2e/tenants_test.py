@@ -66,9 +66,13 @@ class Fixture(unittest.TestCase):
         self.addCleanup(self.folder.cleanup)
         self.config = os.path.join(self.folder.name, "hadal.yaml")
 
-    def write(self, tenants, store="", more=""):
+    def write(self, tenants, store="", more="", slow=False):
+        """`slow`: an answer takes as long as somebody needs who has to come while it is under way."""
+        base = BASE % store
+        if slow:
+            base = base.replace("threads: 1", "threads: 1, cpu_impl: ref")
         with open(self.config, "w") as file:
-            file.write(BASE % store + tenants + more)
+            file.write(base + tenants + more)
 
     def keys(self, *args):
         return subprocess.run([BINARY, "keys", *args, "--config", self.config], timeout=60,
@@ -174,7 +178,7 @@ class Tenants(Fixture):
             self.assertEqual(server.post(CHAT, ask(max_tokens=50), bearer(key)).status, 429)
 
     def test_a_client_that_leaves_pays_for_what_was_made(self):
-        self.write("  a: {limits: {concurrent: 1}}\n")
+        self.write("  a: {limits: {concurrent: 1}}\n", slow=True)
         key = self.make_key("--tenant", "a")
         with Gateway(self.config) as server:
             stream = server.stream(CHAT, ask(max_tokens=400), bearer(key))
@@ -189,7 +193,8 @@ class Tenants(Fixture):
                 time.sleep(0.02)
 
     def test_tenants_share_the_model_by_weight(self):
-        self.write("  greedy: {}\n  modest: {weight: 1}\n", more="queue: {in_flight: 1}\n")
+        self.write("  greedy: {}\n  modest: {weight: 1}\n", more="queue: {in_flight: 1}\n",
+                   slow=True)
         greedy, modest = self.make_key("--tenant", "greedy"), self.make_key("--tenant", "modest")
         with Gateway(self.config) as server:
             order, lock = [], threading.Lock()
