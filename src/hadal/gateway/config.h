@@ -14,6 +14,7 @@
 #include "hadal/base/result.h"
 #include "hadal/gateway/cache_config.h"
 #include "hadal/gateway/field.h"
+#include "hadal/gateway/rollout_config.h"
 #include "hadal/gateway/tenant_config.h"
 #include "hadal/net/url.h"
 
@@ -118,6 +119,7 @@ struct Config {
   std::vector<PriceConfig> prices;
   QueueConfig queue;
   AdminConfig admin;
+  std::vector<RolloutConfig> rollouts;
   bool operator==(const Config&) const = default;
 
   const BackendConfig* local() const;  // the backend with `model`; null: there is none

@@ -103,6 +103,11 @@ class SchemaWriter {
       }
       case FieldKind::kTexts:
         return line(indent, R"("type": "array", "items": {"type": "string"})");
+      case FieldKind::kNumbers:
+        line(indent, "\"type\": \"array\",\n");
+        return line(indent,
+                    fmt::format(R"("items": {{"type": "number", "minimum": {}, "maximum": {}}})",
+                                field.minimum, field.maximum));
       case FieldKind::kTextMap:
         return line(indent, R"("type": "object", "additionalProperties": {"type": "string"})");
       case FieldKind::kSection:
@@ -151,6 +156,8 @@ std::string shown_type(const Field& field) {
       return fmt::format("`{}`", fmt::join(field.choices, "`, `"));
     case FieldKind::kTexts:
       return "list of texts";
+    case FieldKind::kNumbers:
+      return fmt::format("list of {} to {}", field.minimum, field.maximum);
     case FieldKind::kTextMap:
       return "map, text to text";
     case FieldKind::kSection:

@@ -199,7 +199,9 @@ Section<Config> whole() {
       .map("prices", &Config::prices, &PriceConfig::model, "", price_section(),
            "what a model's tokens cost")
       .inside("queue", &Config::queue, queue_section(), "who waits for the local model")
-      .inside("admin", &Config::admin, admin_section(), "the operator's endpoints");
+      .inside("admin", &Config::admin, admin_section(), "the operator's endpoints")
+      .map("rollouts", &Config::rollouts, &RolloutConfig::name, "", rollout_section(),
+           "new models and backends, by and by");
   return section;
 }
 

@@ -252,6 +252,19 @@ void ConfigReader::texts(const YamlNode& node, const std::string& path,
   }
 }
 
+void ConfigReader::numbers(const Field& field, const YamlNode& node, const std::string& path,
+                           std::vector<double>* target) {
+  if (!is_kind(node, path, YamlNode::Kind::kList, "a list of numbers")) return;
+  target->clear();
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    const std::string where = fmt::format("{}[{}]", path, i);
+    remember(where, node.items[i].at);
+    double value = 0;
+    number(field, node.items[i], where, &value);
+    target->push_back(value);
+  }
+}
+
 void ConfigReader::text_map(const YamlNode& node, const std::string& path, TextPairs* target) {
   if (!is_kind(node, path, YamlNode::Kind::kMap, "a map from text to text")) return;
   for (const YamlMember& member : node.members) {

@@ -33,6 +33,7 @@ enum class FieldKind : uint8_t {
   kBytes,     // 512M, 4G: powers of 1024
   kChoice,    // one of a few words
   kTexts,     // a list of texts
+  kNumbers,   // a list of numbers
   kTextMap,   // a map from text to text
   kSection,
   kSections,    // a list of sections
@@ -49,7 +50,7 @@ struct Field {
   std::string shown_default = {};  // as YAML, or words; empty: none
   bool default_is_value = true;    // ... or words
   bool required = false;
-  double minimum = 0, maximum = 0;  // kInteger, kNumber; kDuration: milliseconds
+  double minimum = 0, maximum = 0;  // kInteger, kNumber, kNumbers; kDuration: milliseconds
   std::vector<std::string> choices = {};
   std::shared_ptr<const SectionInfo> inner = nullptr;  // of the last three kinds; several fields
                                                        // may be sections of one kind
@@ -100,6 +101,8 @@ class ConfigReader {
   void choice(const Field& field, const YamlNode& node, const std::string& path,
               std::string* target);
   void texts(const YamlNode& node, const std::string& path, std::vector<std::string>* target);
+  void numbers(const Field& field, const YamlNode& node, const std::string& path,
+               std::vector<double>* target);
   void text_map(const YamlNode& node, const std::string& path, TextPairs* target);
   bool is_kind(const YamlNode& node, const std::string& path, YamlNode::Kind kind,
                std::string_view wanted);
@@ -200,6 +203,15 @@ class Section final : public SectionInfo {
     return add({std::move(name), FieldKind::kTexts, std::move(help)}, unset,
                [member](ConfigReader& r, const Field&, const YamlNode& n, const std::string& path,
                         T* object) { r.texts(n, path, &(object->*member)); });
+  }
+  Section& numbers(std::string name, std::vector<double> T::*member, Range range, std::string help,
+                   Unset unset = {}) {
+    Field field{std::move(name), FieldKind::kNumbers, std::move(help)};
+    field.minimum = range.minimum;
+    field.maximum = range.maximum;
+    return add(std::move(field), unset,
+               [member](ConfigReader& r, const Field& f, const YamlNode& n, const std::string& path,
+                        T* object) { r.numbers(f, n, path, &(object->*member)); });
   }
   Section& text_map(std::string name, TextPairs T::*member, std::string help, Unset unset = {}) {
     return add({std::move(name), FieldKind::kTextMap, std::move(help)}, unset,
