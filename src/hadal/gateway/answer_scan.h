@@ -61,7 +61,6 @@ class AnswerScan {
   std::string small_;  // the string's beginning
   Kind kind_ = Kind::kNone;
   bool is_empty_ = true;  // the string, so far
-  size_t kept_of_choice_ = 0;
   std::string text_;
   int64_t pieces_ = 0, characters_ = 0;
   bool refused_ = false, failed_ = false;

@@ -102,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"  a: {model: r1}\n",
             "7:3: rollouts.a.candidate: 'model' or 'backends' is missing: where the share goes"},
         Bad{"  a: {model: r1, candidate: {model: r2}, steps: [1, 5, 5]}\n",
-            "7:57: rollouts.a.steps[2]: the steps must rise"},
+            "7:56: rollouts.a.steps[2]: the steps must rise"},
         Bad{"  a: {model: r1, candidate: {model: r2}, steps: [0]}\n",
             "7:50: rollouts.a.steps[0]: found '0', expected a number from 0.01 to 100"},
         Bad{"  a: {model: r1, candidate: {model: r2}, steps: []}\n",
