@@ -36,6 +36,15 @@ hadal_vendor(yaml yaml-cpp/yaml.h yaml-cpp)
 hadal_vendor(sqlite sqlite3.h sqlite3)
 hadal_vendor(hiredis hiredis/hiredis.h hiredis)
 
+# PostgreSQL's library is loaded when a configuration names such a store (gateway/postgres_limits.cc); only
+# its header is needed here.
+find_path(HADAL_POSTGRES_INCLUDE libpq-fe.h PATH_SUFFIXES postgresql REQUIRED)
+mark_as_advanced(HADAL_POSTGRES_INCLUDE)
+add_library(hadal_postgres INTERFACE)
+target_include_directories(hadal_postgres SYSTEM INTERFACE ${HADAL_POSTGRES_INCLUDE})
+target_link_libraries(hadal_postgres INTERFACE ${CMAKE_DL_LIBS})
+add_library(hadal::postgres ALIAS hadal_postgres)
+
 # fmt has no archive in Debian; its functions are compiled here, once.
 find_path(HADAL_FMT_INCLUDE fmt/format-inl.h REQUIRED)
 mark_as_advanced(HADAL_FMT_INCLUDE)
@@ -55,7 +64,7 @@ set(HADAL_VENDORS_api Boost::json)
 set(HADAL_VENDORS_net Boost::headers Boost::url OpenSSL::SSL)
 set(HADAL_VENDORS_model Boost::json)
 set(HADAL_VENDORS_tools Boost::json)
-set(HADAL_VENDORS_gateway hadal::yaml hadal::sqlite hadal::hiredis OpenSSL::Crypto)
+set(HADAL_VENDORS_gateway hadal::yaml hadal::sqlite hadal::hiredis hadal::postgres OpenSSL::Crypto)
 set(HADAL_VENDORS_apps hadal::spdlog Boost::json)
 
 # A shared C++ library brings the shared C++ runtime; two runtimes in one process would be asking for

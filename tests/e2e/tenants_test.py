@@ -1,5 +1,6 @@
 """Keys, tenants and limits, over real sockets: one gateway, and two that share a store."""
 
+import glob
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import threading
 import time
 import unittest
 
-from hadal_server import Server
+from hadal_server import Server, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -218,32 +219,82 @@ class Tenants(Fixture):
             self.assertLess(order.index(("modest", 200)), 11, order)
 
 
-class Shared(Fixture):
-    """Two gateways, one Redis."""
+class RedisStore:
+    def __init__(self, folder):
+        self.socket = os.path.join(folder, "redis.sock")
+        self.folder = folder
+        self.yaml = f"redis: 'unix://{self.socket}'"
+
+    @staticmethod
+    def is_installed():
+        return shutil.which("redis-server") is not None
+
+    def start(self):
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", "0", "--save", "", "--unixsocket", self.socket, "--dir", self.folder],
+            stdout=subprocess.DEVNULL)
+        wait_for(lambda: os.path.exists(self.socket), "redis-server does not start")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class PostgresStore:
+    """Refuses to run as root, who lends it the user that Debian's package made."""
+
+    def __init__(self, folder):
+        os.chmod(folder, 0o755)
+        self.folder = os.path.join(folder, "postgres")
+        os.mkdir(self.folder)
+        self.rights = {}
+        if os.getuid() == 0:
+            shutil.chown(self.folder, "postgres", "postgres")
+            self.rights = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        self.yaml = (f"postgres: 'postgresql:///postgres?user=hadal&host={self.folder}', "
+                     "postgres_timeout: 5s")
+        subprocess.run([self.program("initdb"), "-D", self.folder + "/data", "-U", "hadal", "-A", "trust",
+                        "--no-sync", "--locale=C", "--encoding=UTF8"],
+                       stdout=subprocess.DEVNULL, check=True, cwd="/", **self.rights)
+
+    @staticmethod
+    def program(name):
+        found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))
+        return found[-1] if found else None
+
+    @staticmethod
+    def is_installed():
+        return PostgresStore.program("postgres") is not None
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [self.program("postgres"), "-D", self.folder + "/data", "-k", self.folder,
+             "-c", "listen_addresses=", "-c", "fsync=off"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **self.rights)
+        ready = [self.program("pg_isready"), "-h", self.folder, "-q"]
+        wait_for(lambda: subprocess.run(ready).returncode == 0, "PostgreSQL does not start")
+
+    def stop(self):
+        # As a crash, but the processes that serve connections end first.
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait()
+
+
+class Shared:
+    """Two gateways, one store."""
 
     def setUp(self):
         super().setUp()
-        if not shutil.which("redis-server"):
-            self.skipTest("redis-server is not installed")
-        self.socket = os.path.join(self.folder.name, "redis.sock")
-        self.start_redis()
-        self.addCleanup(self.stop_redis)
-
-    def start_redis(self):
-        self.redis = subprocess.Popen(["redis-server", "--port", "0", "--save", "", "--unixsocket",
-                                       self.socket, "--dir", self.folder.name],
-                                      stdout=subprocess.DEVNULL)
-        until = time.monotonic() + 20
-        while not os.path.exists(self.socket):
-            self.assertLess(time.monotonic(), until)
-            time.sleep(0.02)
-
-    def stop_redis(self):
-        self.redis.kill()
-        self.redis.wait()
+        if not self.kind.is_installed():
+            self.skipTest(f"{self.kind.__name__}: its server is not installed")
+        self.shared = self.kind(self.folder.name)
+        self.shared.start()
+        self.addCleanup(self.shared.stop)
 
     def store(self, more=""):
-        return f", redis: 'unix://{self.socket}'{more}"
+        return f", {self.shared.yaml}{more}"
 
     def pound(self, servers, key, limit):
         """The tokens that several clients get in all, until everybody is refused."""
@@ -284,7 +335,7 @@ class Shared(Fixture):
                    self.store(", on_store_loss: local_share, local_share: 0.5"))
         with Gateway(strict) as one, Gateway(lenient) as two:
             self.assertEqual(one.post(CHAT, ask(), bearer(key)).status, 200)
-            self.stop_redis()
+            self.shared.stop()
             refused = one.post(CHAT, ask(), bearer(key))
             self.assertEqual(refused.status, 503)
             self.assertEqual(one.get("/health").json["limit_store"], "lost")
@@ -292,8 +343,7 @@ class Shared(Fixture):
             used = self.pound([two], key, "tokens_per_day")
             self.assertLessEqual(used, 300)
             self.assertEqual(two.get("/health").json["limit_store"], "lost")
-            os.unlink(self.socket)
-            self.start_redis()
+            self.shared.start()
             until = time.monotonic() + 20
             while "limit_store" in two.get("/health").text or "limit_store" in one.get("/health").text:
                 self.assertLess(time.monotonic(), until)
@@ -301,6 +351,14 @@ class Shared(Fixture):
             # What was used without the store is known to it, and so to the other gateway.
             time.sleep(0.6)
             self.assertLessEqual(used + self.pound([one], key, "tokens_per_day"), 600)
+
+
+class SharedRedis(Shared, Fixture):
+    kind = RedisStore
+
+
+class SharedPostgres(Shared, Fixture):
+    kind = PostgresStore
 
 
 if __name__ == "__main__":

@@ -46,8 +46,9 @@ int64_t whole_seconds(Nanos wait) {
 }  // namespace
 
 MeteringOptions metering_options(const StoreConfig& store) {
-  return {store.path, store.redis, store.redis_timeout, store.on_store_loss == "refuse",
-          store.local_share};
+  return {store.path, store.shared(),
+          store.redis.empty() ? store.postgres_timeout : store.redis_timeout,
+          store.on_store_loss == "refuse", store.local_share};
 }
 
 Permit::~Permit() { settle({}); }
@@ -89,8 +90,8 @@ Result<std::shared_ptr<Metering>> Metering::make(MeteringOptions options,
       new Metering(std::move(options), std::move(registry), clock, std::move(log)));
   HADAL_TRY_VOID(metering->restore());
   const MeteringOptions& chosen = metering->options_;
-  if (!chosen.redis.empty()) {
-    HADAL_TRY(metering->shared_, SharedLimits::make({chosen.redis, chosen.redis_timeout}));
+  if (!chosen.shared.empty()) {
+    HADAL_TRY(metering->shared_, SharedLimits::make({chosen.shared, chosen.shared_timeout}));
     metering->up_ =
         &metering->registry_
              ->gauge("hadal_limit_store_up", "Whether the shared store of limits answers: 1 or 0.")

@@ -78,8 +78,8 @@ class Permit {
 
 struct MeteringOptions {
   std::string usage_path = {};  // empty: no accounts, and limits forget everything at the end
-  std::string redis = {};       // empty: limits are this process's
-  Nanos redis_timeout = std::chrono::milliseconds(200);
+  std::string shared = {};      // see SharedLimits::Options::url; empty: limits are this process's
+  Nanos shared_timeout = std::chrono::milliseconds(200);
   bool refuse_on_loss = true;
   double local_share = 0.5;
 };

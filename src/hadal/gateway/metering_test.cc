@@ -154,7 +154,7 @@ TEST_F(MeteringTest, WhatAKilledProcessHadNotSettledStaysCharged) {
 TEST_F(MeteringTest, AStoreThatIsGone) {
   tenant_.limits.tokens_per_day = 100;
   const std::string nobody = "unix://" + folder_ + "/no.socket";
-  auto strict = make({.redis = nobody});
+  auto strict = make({.shared = nobody});
   EXPECT_EQ(strict->shared(), Metering::Shared::kLost);
   EXPECT_THAT(metrics(), HasSubstr("hadal_limit_store_up 0"));
   const auto refused = strict->admit(ask(1, 1));
@@ -164,7 +164,7 @@ TEST_F(MeteringTest, AStoreThatIsGone) {
   tenant_.limits = {};
   EXPECT_TRUE(strict->admit(ask(1, 1))) << "who has no limit needs no store";
   tenant_ = limited;
-  auto lenient = make({.redis = nobody, .refuse_on_loss = false, .local_share = 0.3});
+  auto lenient = make({.shared = nobody, .refuse_on_loss = false, .local_share = 0.3});
   auto first = lenient->admit(ask(0, 30));
   EXPECT_TRUE(first);
   EXPECT_FALSE(lenient->admit(ask(0, 1)));

@@ -1,411 +1,89 @@
 #include "hadal/gateway/shared_limits.h"
 
 #include <fmt/format.h>
-#include <hiredis/hiredis.h>
-#include <sys/time.h>
 
 #include <algorithm>
-#include <atomic>
-#include <charconv>
-#include <mutex>
 
 #include "hadal/gateway/secret.h"
+#include "hadal/gateway/shared_limits_stores.h"
 
 namespace hadal::gateway {
 namespace {
 
-// KEYS: one a subject. ARGV: tokens, nanos, lease id, lease ms, day, month, milliseconds to the end
-// of each, then for each subject rate, burst, minute, day, concurrent, nanos a month (0: no such
-// limit).
-//
-// Answers {1, second, then for each subject what was used with this request: minute,
-// day, running, month}, or {0, subject, limit, milliseconds to wait, impossible}. Limits in the
-// order of enum Limit.
-constexpr const char* kAdmit = R"(
-local now = redis.call('TIME')
-local second = tonumber(now[1])
-local ms = second * 1000 + math.floor(tonumber(now[2]) / 1000)
-local day, months = ARGV[5], ARGV[6]
-local tokens, nanos = tonumber(ARGV[1]), tonumber(ARGV[2])
-local worst = nil
-local state = {}
-local function over(subject, limit, wait, impossible)
-  if not worst or (impossible and worst[4] == 0) or
-     (wait > worst[3] and (impossible or worst[4] == 0)) then
-    worst = {subject, limit, math.max(1, math.ceil(wait)), impossible and 1 or 0}
-  end
-end
-for i, key in ipairs(KEYS) do
-  local at = 8 + (i - 1) * 6
-  local rate, burst, minute = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-  local per_day, running, money = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
-  local s = {}
-  state[i] = s
-  if rate > 0 then
-    local bucket = redis.call('HMGET', key .. ':rate', 'level', 'ms')
-    s.level = burst
-    if bucket[1] then
-      local gained = math.max(0, ms - tonumber(bucket[2])) * rate / 1000
-      s.level = math.min(burst, tonumber(bucket[1]) + gained)
-    end
-    if s.level < 1 - 1e-9 then over(i, 0, (1 - s.level) / rate * 1000, false) end
-  end
-  local slots = redis.call('HGETALL', key .. ':minute')
-  s.sum = 0
-  local kept, gone = {}, {}
-  for j = 1, #slots, 2 do
-    local slot = tonumber(slots[j])
-    if slot >= second - 60 then
-      s.sum = s.sum + tonumber(slots[j + 1])
-      kept[#kept + 1] = {slot, tonumber(slots[j + 1])}
-    else
-      gone[#gone + 1] = slots[j]
-    end
-  end
-  if #gone > 0 then redis.call('HDEL', key .. ':minute', unpack(gone)) end
-  if minute > 0 and s.sum + tokens > minute then
-    table.sort(kept, function(a, b) return a[1] < b[1] end)
-    local sum, wait = s.sum, 61
-    for _, slot in ipairs(kept) do
-      sum = sum - slot[2]
-      if sum + tokens <= minute then
-        wait = slot[1] + 61 - second
-        break
-      end
-    end
-    over(i, 1, wait * 1000, tokens > minute)
-  end
-  s.day = tonumber(redis.call('GET', key .. ':day:' .. day) or 0)
-  if per_day > 0 and s.day + tokens > per_day then
-    over(i, 2, tonumber(ARGV[7]), tokens > per_day)
-  end
-  redis.call('ZREMRANGEBYSCORE', key .. ':running', '-inf', ms)
-  s.running = redis.call('ZCARD', key .. ':running')
-  if running > 0 and s.running >= running then over(i, 3, 1000, false) end
-  s.month = tonumber(redis.call('GET', key .. ':month:' .. months) or 0)
-  if money > 0 and s.month + nanos > money then
-    over(i, 4, tonumber(ARGV[8]), nanos > money)
-  end
-end
-if worst then return {0, worst[1], worst[2], worst[3], worst[4]} end
-local answer = {1, second}
-for i, key in ipairs(KEYS) do
-  local at = 8 + (i - 1) * 6
-  local s = state[i]
-  if s.level then
-    redis.call('HSET', key .. ':rate', 'level', tostring(s.level - 1), 'ms', ms)
-    redis.call('PEXPIRE', key .. ':rate', math.ceil(tonumber(ARGV[at + 2]) / tonumber(ARGV[at + 1]) * 1000) + 1000)
-  end
-  redis.call('HINCRBY', key .. ':minute', second, tokens)
-  redis.call('EXPIRE', key .. ':minute', 62)
-  redis.call('INCRBY', key .. ':day:' .. day, tokens)
-  redis.call('EXPIRE', key .. ':day:' .. day, 172800)
-  redis.call('INCRBY', key .. ':month:' .. months, nanos)
-  redis.call('EXPIRE', key .. ':month:' .. months, 40 * 86400)
-  redis.call('ZADD', key .. ':running', ms + tonumber(ARGV[4]), ARGV[3])
-  redis.call('PEXPIRE', key .. ':running', tonumber(ARGV[4]) + 1000)
-  answer[#answer + 1] = s.sum + tokens
-  answer[#answer + 1] = s.day + tokens
-  answer[#answer + 1] = s.running + 1
-  answer[#answer + 1] = s.month + nanos
-end
-return answer
-)";
+constexpr size_t kNumbersOfRefusal = 5, kNumbersOfSubject = 4, kNumbersBefore = 2;
 
-// KEYS: one a subject. ARGV: lease id, day, month, second, tokens and nanos to add.
-constexpr const char* kSettle = R"(
-local now = tonumber(redis.call('TIME')[1])
-local tokens, nanos = tonumber(ARGV[5]), tonumber(ARGV[6])
-local slot = tonumber(ARGV[4])
-if tokens > 0 then slot = now end
-for _, key in ipairs(KEYS) do
-  redis.call('ZREM', key .. ':running', ARGV[1])
-  if slot >= now - 60 then
-    redis.call('HINCRBY', key .. ':minute', slot, tokens)
-    redis.call('EXPIRE', key .. ':minute', 62)
-  end
-  local day = ARGV[2]
-  redis.call('INCRBY', key .. ':day:' .. day, tokens)
-  redis.call('EXPIRE', key .. ':day:' .. day, 172800)
-  redis.call('INCRBY', key .. ':month:' .. ARGV[3], nanos)
-  redis.call('EXPIRE', key .. ':month:' .. ARGV[3], 40 * 86400)
-end
-return 1
-)";
-
-// KEYS: one a subject. ARGV: lease id, lease ms.
-constexpr const char* kRenew = R"(
-local now = redis.call('TIME')
-local ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
-for _, key in ipairs(KEYS) do
-  redis.call('ZADD', key .. ':running', ms + tonumber(ARGV[2]), ARGV[1])
-  redis.call('PEXPIRE', key .. ':running', tonumber(ARGV[2]) + 1000)
-end
-return 1
-)";
-
-struct Address {
-  std::string host, path, password;
-  int port = 6379;
-  int database = 0;
-};
-
-bool read_number(std::string_view text, int least, int most, int* value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
-  return error == std::errc() && end == text.data() + text.size() && *value >= least &&
-         *value <= most;
+std::optional<OverLimit> read_refusal(std::span<const int64_t> numbers,
+                                      std::span<const Subject> subjects) {
+  if (numbers.size() != kNumbersOfRefusal || numbers[1] < 1 ||
+      numbers[1] > static_cast<int64_t>(subjects.size())) {
+    return {};
+  }
+  OverLimit refused;
+  const Subject& subject = subjects[static_cast<size_t>(numbers[1] - 1)];
+  refused.limit = static_cast<Limit>(std::clamp<int64_t>(numbers[2], 0, kLimits - 1));
+  refused.subject = subject.name;
+  refused.allowed = limit_value(subject.hard, refused.limit);
+  refused.retry_after = std::chrono::milliseconds(numbers[3]);
+  refused.impossible = numbers[4] != 0;
+  return refused;
 }
 
-Result<Address> parse_address(std::string_view url) {
-  const auto bad = [&] {
-    return fail(Code::kInvalidInput,
-                "expected redis://[:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH");
-  };
-  Address address;
-  if (url.starts_with("unix://")) {
-    address.path = url.substr(7);
-    if (!address.path.starts_with('/')) return bad();
-    return address;
-  }
-  if (!url.starts_with("redis://")) return bad();
-  url.remove_prefix(8);
-  if (const size_t at = url.rfind('@'); at != std::string_view::npos) {
-    if (url[0] != ':') return bad();
-    address.password = url.substr(1, at - 1);
-    url.remove_prefix(at + 1);
-  }
-  if (const size_t slash = url.find('/'); slash != std::string_view::npos) {
-    const std::string_view number = url.substr(slash + 1);
-    if (!number.empty() && !read_number(number, 0, 1'000'000, &address.database)) return bad();
-    url = url.substr(0, slash);
-  }
-  const size_t colon = url.rfind(':');
-  if (colon != std::string_view::npos && !url.ends_with(']')) {
-    if (!read_number(url.substr(colon + 1), 1, 65'535, &address.port)) return bad();
-    url = url.substr(0, colon);
-  }
-  if (url.starts_with('[') && url.ends_with(']')) url = url.substr(1, url.size() - 2);
-  if (url.empty()) return bad();
-  address.host = url;
-  return address;
-}
+}  // namespace
 
-struct FreeContext {
-  void operator()(redisContext* context) const { redisFree(context); }
-};
-struct FreeReply {
-  void operator()(redisReply* reply) const { freeReplyObject(reply); }
-};
-using Context = std::unique_ptr<redisContext, FreeContext>;
-using Reply = std::unique_ptr<redisReply, FreeReply>;
+std::string exact_text(double value) { return fmt::format("{:.17g}", value); }
 
-std::string number(double value) { return fmt::format("{:.17g}", value); }
-
-class RedisLimits final : public SharedLimits {
- public:
-  RedisLimits(Options options, Address address, std::string process)
-      : options_(std::move(options)), address_(std::move(address)), process_(std::move(process)) {}
-
-  Result<Admission> admit(std::span<const Subject> subjects, const Cost& estimate,
-                          int64_t unix_seconds, Ticket* ticket) override;
-  Status settle(std::span<const Subject> subjects, const Cost& estimate, const Cost& actual,
-                const Ticket& ticket) override;
-  Status renew(std::span<const Subject> subjects, const Ticket& ticket) override;
-  Status charge(const std::string& subject, const Cost& cost, int64_t unix_seconds) override;
-  bool connected() const override { return connected_; }
-  Status reconnect() override;
-
- private:
-  std::string lease_ms() const {
-    return std::to_string(
-        std::chrono::duration_cast<std::chrono::milliseconds>(options_.lease).count());
-  }
-  // With the lock held.
-  Result<Reply> command(const std::vector<std::string>& words);
-  Result<Reply> script(const char* text, std::span<const Subject> subjects,
-                       const std::vector<std::string>& values);
-  static Admission read(const redisReply& reply, std::span<const Subject> subjects, Ticket* ticket);
-
-  const Options options_;
-  const Address address_;
-  const std::string process_;  // so that leases of two gateways differ
-  std::atomic<bool> connected_{false};
-  std::mutex mutex_;
-  Context context_;
-  uint64_t leases_ = 0;
-};
-
-Result<Reply> RedisLimits::command(const std::vector<std::string>& words) {
-  if (context_ == nullptr) return fail(Code::kUnavailable, "the store of limits is gone");
-  std::vector<const char*> data;
-  std::vector<size_t> sizes;
-  for (const std::string& word : words) {
-    data.push_back(word.data());
-    sizes.push_back(word.size());
-  }
-  Reply reply(static_cast<redisReply*>(
-      redisCommandArgv(context_.get(), static_cast<int>(words.size()), data.data(), sizes.data())));
-  if (reply == nullptr) {
-    const std::string what = fmt::format("the store of limits: {}", context_->errstr);
-    context_.reset();
-    connected_ = false;
-    return fail(Code::kUnavailable, what);
-  }
-  if (reply->type == REDIS_REPLY_ERROR) {
-    return fail(Code::kUnavailable,
-                fmt::format("the store of limits: {}", std::string_view(reply->str, reply->len)));
-  }
-  return reply;
-}
-
-Result<Reply> RedisLimits::script(const char* text, std::span<const Subject> subjects,
-                                  const std::vector<std::string>& values) {
-  std::vector<std::string> words = {"EVAL", text, std::to_string(subjects.size())};
-  for (const Subject& subject : subjects) words.push_back("hadal:" + subject.id);
-  words.insert(words.end(), values.begin(), values.end());
-  auto reply = command(words);
-  // A store that answers but refuses to work (read-only, out of memory) is gone as well.
-  if (!reply) {
-    context_.reset();
-    connected_ = false;
-  }
-  return reply;
-}
-
-Result<Admission> RedisLimits::admit(std::span<const Subject> subjects, const Cost& estimate,
-                                     int64_t unix_seconds, Ticket* ticket) {
-  std::lock_guard lock(mutex_);
-  ticket->day = day_of(unix_seconds);
-  ticket->month = month_of(unix_seconds);
-  ticket->lease = fmt::format("{}-{}", process_, ++leases_);
-  std::vector<std::string> values = {
-      std::to_string(estimate.tokens), std::to_string(estimate.nanos), ticket->lease, lease_ms(),
-      std::to_string(ticket->day),     std::to_string(ticket->month)};
-  const int64_t day_end = (ticket->day + 1) * 86'400 - unix_seconds;
-  const int64_t month_end = month_begin(ticket->month + 1) - unix_seconds;
-  values.push_back(std::to_string(day_end * 1'000));
-  values.push_back(std::to_string(month_end * 1'000));
-  for (const Subject& subject : subjects) {
-    const LimitValues& hard = subject.hard;
-    values.push_back(number(hard.requests_per_second));
-    values.push_back(number(LimitBook::burst_of(hard)));
-    values.push_back(std::to_string(hard.tokens_per_minute));
-    values.push_back(std::to_string(hard.tokens_per_day));
-    values.push_back(std::to_string(hard.concurrent));
-    values.push_back(number(hard.money_per_month * kNanosPerUnit));
-  }
-  HADAL_TRY(const Reply reply, script(kAdmit, subjects, values));
-  const size_t wanted =
-      reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 && reply->element[0]->integer == 1
-          ? 2 + 4 * subjects.size()
-          : 5;
-  if (reply->type != REDIS_REPLY_ARRAY || reply->elements != wanted ||
-      (wanted == 5 && (reply->element[1]->integer < 1 ||
-                       reply->element[1]->integer > static_cast<int64_t>(subjects.size())))) {
+Result<Admission> read_admission(std::span<const int64_t> numbers,
+                                 std::span<const Subject> subjects, SharedLimits::Ticket* ticket) {
+  const auto odd = [] {
     return fail(Code::kUnavailable, "the store of limits answered something else");
-  }
-  return read(*reply, subjects, ticket);
-}
-
-Admission RedisLimits::read(const redisReply& reply, std::span<const Subject> subjects,
-                            Ticket* ticket) {
-  const auto at = [&](size_t index) { return static_cast<int64_t>(reply.element[index]->integer); };
+  };
   Admission admission;
-  if (at(0) == 0) {
-    OverLimit& refused = admission.refused.emplace();
-    const Subject& subject = subjects[static_cast<size_t>(at(1) - 1)];
-    refused.limit = static_cast<Limit>(std::clamp<int64_t>(at(2), 0, kLimits - 1));
-    refused.subject = subject.name;
-    refused.allowed = limit_value(subject.hard, refused.limit);
-    refused.retry_after = std::chrono::milliseconds(at(3));
-    refused.impossible = at(4) != 0;
+  if (numbers.empty()) return odd();
+  if (numbers[0] != 1) {
+    admission.refused = read_refusal(numbers, subjects);
+    if (!admission.refused) return odd();
     return admission;
   }
-  ticket->second = at(1);
+  if (numbers.size() != kNumbersBefore + kNumbersOfSubject * subjects.size()) return odd();
+  ticket->second = numbers[1];
   for (size_t i = 0; i < subjects.size(); ++i) {
     const LimitValues& soft = subjects[i].soft;
-    const auto check = [&](Limit limit, double used, double per_unit) {
+    const auto used = numbers.subspan(kNumbersBefore + kNumbersOfSubject * i, kNumbersOfSubject);
+    const auto check = [&](Limit limit, int64_t count, double per_unit) {
       const double allowed = limit_value(soft, limit);
-      if (allowed > 0 && used > allowed * per_unit) {
+      if (allowed > 0 && static_cast<double>(count) > allowed * per_unit) {
         admission.soft.push_back({limit, subjects[i].name, allowed, Nanos(1), false});
       }
     };
-    check(Limit::kTokensPerMinute, static_cast<double>(at(2 + 4 * i)), 1);
-    check(Limit::kTokensPerDay, static_cast<double>(at(3 + 4 * i)), 1);
-    check(Limit::kConcurrent, static_cast<double>(at(4 + 4 * i)), 1);
-    check(Limit::kMoneyPerMonth, static_cast<double>(at(5 + 4 * i)), kNanosPerUnit);
+    check(Limit::kTokensPerMinute, used[0], 1);
+    check(Limit::kTokensPerDay, used[1], 1);
+    check(Limit::kConcurrent, used[2], 1);
+    check(Limit::kMoneyPerMonth, used[3], kNanosPerUnit);
   }
   return admission;
 }
 
-Status RedisLimits::settle(std::span<const Subject> subjects, const Cost& estimate,
-                           const Cost& actual, const Ticket& ticket) {
-  std::lock_guard lock(mutex_);
-  HADAL_TRY_VOID(
-      script(kSettle, subjects,
-             {ticket.lease, std::to_string(ticket.day), std::to_string(ticket.month),
-              std::to_string(ticket.second), std::to_string(actual.tokens - estimate.tokens),
-              std::to_string(actual.nanos - estimate.nanos)}));
-  return {};
+bool SharedLimits::is_postgres(std::string_view url) {
+  return url.starts_with("postgres://") || url.starts_with("postgresql://");
 }
 
-Status RedisLimits::renew(std::span<const Subject> subjects, const Ticket& ticket) {
-  std::lock_guard lock(mutex_);
-  HADAL_TRY_VOID(script(kRenew, subjects, {ticket.lease, lease_ms()}));
-  return {};
+Status SharedLimits::check_url(const std::string& url) {
+  return is_postgres(url) ? check_postgres_url(url) : check_redis_url(url);
+}
+
+Result<std::unique_ptr<SharedLimits>> SharedLimits::make(Options options) {
+  HADAL_TRY(const std::string random, random_bytes(8));
+  return is_postgres(options.url) ? make_postgres_limits(std::move(options), hex(random))
+                                  : make_redis_limits(std::move(options), hex(random));
 }
 
 // As an admission without limits that is settled at its estimate.
-Status RedisLimits::charge(const std::string& subject, const Cost& cost, int64_t unix_seconds) {
+Status SharedLimits::charge(const std::string& subject, const Cost& cost, int64_t unix_seconds) {
   const Subject one{subject, subject, {}, {}};
   Ticket ticket;
   HADAL_TRY(const Admission admission, admit({&one, 1}, cost, unix_seconds, &ticket));
   static_cast<void>(admission);
   return settle({&one, 1}, cost, cost, ticket);
-}
-
-Status RedisLimits::reconnect() {
-  std::lock_guard lock(mutex_);
-  if (context_ != nullptr) return {};
-  const auto micros =
-      std::chrono::duration_cast<std::chrono::microseconds>(options_.timeout).count();
-  const timeval timeout = {micros / 1'000'000, micros % 1'000'000};
-  context_.reset(address_.path.empty()
-                     ? redisConnectWithTimeout(address_.host.c_str(), address_.port, timeout)
-                     : redisConnectUnixWithTimeout(address_.path.c_str(), timeout));
-  if (context_ == nullptr || context_->err != 0) {
-    const std::string what = context_ == nullptr ? "no memory" : context_->errstr;
-    context_.reset();
-    return fail(Code::kUnavailable, "the store of limits: " + what);
-  }
-  redisSetTimeout(context_.get(), timeout);
-  const auto say = [&](const std::vector<std::string>& words) -> Status {
-    auto reply = command(words);
-    if (reply) return {};
-    context_.reset();
-    return fail(std::move(reply.error()));
-  };
-  if (!address_.password.empty()) HADAL_TRY_VOID(say({"AUTH", address_.password}));
-  if (address_.database != 0) {
-    HADAL_TRY_VOID(say({"SELECT", std::to_string(address_.database)}));
-  }
-  HADAL_TRY_VOID(say({"PING"}));
-  connected_ = true;
-  return {};
-}
-
-}  // namespace
-
-Status SharedLimits::check_url(const std::string& url) {
-  HADAL_TRY(const Address address, parse_address(url));
-  static_cast<void>(address);
-  return {};
-}
-
-Result<std::unique_ptr<SharedLimits>> SharedLimits::make(Options options) {
-  HADAL_TRY(Address address, parse_address(options.url));
-  HADAL_TRY(const std::string random, random_bytes(8));
-  return std::make_unique<RedisLimits>(std::move(options), std::move(address), hex(random));
 }
 
 }  // namespace hadal::gateway

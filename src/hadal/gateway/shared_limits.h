@@ -1,6 +1,7 @@
-// Limits that several gateways keep together, in Redis: one script admits or refuses a request, so
-// that what all of them admit never passes a limit (as LimitBook says for one process). Seconds and
-// minutes are of Redis's own clock; days and months of the gateways'.
+// Limits that several gateways keep together, in Redis or PostgreSQL: one script or function there
+// admits or refuses a request, so that what all of them admit never passes a limit (as LimitBook
+// says for one process). Seconds and minutes are of the store's own clock; days and months of the
+// gateways'.
 //
 // Blocks for one round trip, at most the timeout. After a failure every call fails at once until
 // reconnect() has succeeded, so that a store that is gone costs nobody's time but that call's.
@@ -12,6 +13,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "hadal/base/clock.h"
@@ -23,7 +25,9 @@ namespace hadal::gateway {
 class SharedLimits {
  public:
   struct Options {
-    std::string url;  // redis://[:PASSWORD@]HOST[:PORT][/DATABASE], or unix:///PATH
+    // redis://[:PASSWORD@]HOST[:PORT][/DATABASE], unix:///PATH (a Redis), or
+    // postgresql://[USER[:PASSWORD]@][HOST][:PORT][/DATABASE][?PARAMETERS]
+    std::string url;
     Nanos timeout = std::chrono::milliseconds(200);
     // A request whose gateway is gone counts as running for so long.
     Nanos lease = std::chrono::seconds(60);
@@ -35,9 +39,11 @@ class SharedLimits {
     int64_t second = 0;          // by the store's clock
   };
 
-  // kInvalidInput: not such a URL. Does not connect.
+  // kInvalidInput: not such a URL. kUnsupported: PostgreSQL's client library is not installed. Does
+  // not connect.
   static Result<std::unique_ptr<SharedLimits>> make(Options options);
   static Status check_url(const std::string& url);
+  static bool is_postgres(std::string_view url);
   virtual ~SharedLimits() = default;
 
   // kUnavailable: the store is gone, and whether this was charged is not known; a charge without
@@ -49,7 +55,7 @@ class SharedLimits {
   // Keeps running requests counted. Every third of a lease.
   virtual Status renew(std::span<const Subject> subjects, const Ticket& ticket) = 0;
   // Adds to day and month what was admitted without the store.
-  virtual Status charge(const std::string& subject, const Cost& cost, int64_t unix_seconds) = 0;
+  Status charge(const std::string& subject, const Cost& cost, int64_t unix_seconds);
 
   virtual bool connected() const = 0;
   virtual Status reconnect() = 0;

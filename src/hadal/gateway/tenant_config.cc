@@ -74,10 +74,17 @@ Section<StoreConfig> store_section() {
           {"none: in this process"})
       .duration("redis_timeout", &StoreConfig::redis_timeout, Millis(1), seconds(10),
                 "for an answer of Redis")
-      .choice(
-          "on_store_loss", &StoreConfig::on_store_loss, {"refuse", "local_share"},
-          "while Redis is gone, or usage cannot be written: answer 503 to who has limits, or go "
-          "on within `local_share` of each")
+      .text("postgres", &StoreConfig::postgres,
+            "`postgresql://[USER[:PASSWORD]@][HOST][:PORT][/DATABASE][?PARAMETERS]`: the same in "
+            "PostgreSQL, where tables and functions `hadal_limits*` are made; one of `redis` and "
+            "`postgres`",
+            {"none"})
+      .duration("postgres_timeout", &StoreConfig::postgres_timeout, Millis(1), seconds(10),
+                "for an answer of PostgreSQL")
+      .choice("on_store_loss", &StoreConfig::on_store_loss, {"refuse", "local_share"},
+              "while that store is gone, or usage cannot be written: answer 503 to who has limits, "
+              "or go "
+              "on within `local_share` of each")
       .number("local_share", &StoreConfig::local_share, {0.001, 1},
               "what one gateway grants alone; one divided by their number keeps the sum");
   return section;
@@ -144,10 +151,19 @@ void check_tenants(ConfigReader& reader, const std::vector<TenantConfig>& tenant
 }
 
 void check_store(ConfigReader& reader, const StoreConfig& store) {
-  if (store.redis.empty()) return;
-  if (auto good = SharedLimits::check_url(store.redis); !good) {
-    reader.fault("store.redis", good.error().what);
+  if (!store.redis.empty() && !store.postgres.empty()) {
+    reader.fault("store.postgres", "limits are kept in one place: 'store.redis' is there, too");
   }
+  const auto check = [&](const char* path, const std::string& url, bool is_postgres) {
+    if (url.empty()) return;
+    auto good = SharedLimits::check_url(url);
+    if (good && is_postgres != SharedLimits::is_postgres(url)) {
+      good = fail(Code::kInvalidInput, "this is the other one's URL");
+    }
+    if (!good) reader.fault(path, good.error().what);
+  };
+  check("store.redis", store.redis, false);
+  check("store.postgres", store.postgres, true);
 }
 
 void check_prices(ConfigReader& reader, const std::vector<PriceConfig>& prices,

@@ -21,6 +21,10 @@ struct StoreConfig {
   std::string path;
   std::string redis;
   Millis redis_timeout{200};
+  std::string postgres;
+  Millis postgres_timeout{500};
+  // Of redis or postgres, whichever there is.
+  const std::string& shared() const { return redis.empty() ? postgres : redis; }
   std::string on_store_loss = "refuse";
   double local_share = 0.5;
   bool operator==(const StoreConfig&) const = default;
