@@ -1,0 +1,27 @@
+// Private to detect: the two halves of it.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+#include "hadal/gateway/detect.h"
+
+namespace hadal::gateway {
+
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+constexpr bool is_word(char c) { return is_digit(c) || is_letter(c); }
+constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+
+// The digits from `at` (a digit) on, with separators between them, looked at in every way that
+// counts. Returns where to go on.
+size_t detect_numbers(std::string_view text, size_t at, Findings wanted, std::vector<Found>* found);
+
+// At '@'.
+void detect_email(std::string_view text, size_t at, std::vector<Found>* found);
+// At a byte that may_begin_key().
+void detect_key(std::string_view text, size_t at, std::vector<Found>* found);
+bool may_begin_key(char c);
+
+}  // namespace hadal::gateway
