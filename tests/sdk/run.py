@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
@@ -58,7 +59,8 @@ def main():
     if int(version.lstrip("v").split(".")[0]) < 20:
         skip(f"node {version} is older than 20")
     install(folder)
-    with Server(binary, "--context", "1024", "--max-sequences", "8") as server:
+    with tempfile.TemporaryDirectory() as batches, \
+            Server(binary, "--context", "1024", "--max-sequences", "8", "--batch-dir", batches) as server:
         environment = {**os.environ, "HADAL_URL": f"http://127.0.0.1:{server.port}"}
         tests = sorted(str(test) for test in folder.glob("*.test.mjs"))
         status = subprocess.run(["node", "--test", "--test-concurrency=1", *tests], cwd=folder,

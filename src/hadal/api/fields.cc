@@ -443,4 +443,19 @@ Parsed<void> Fields::status() {
   return fail(*error_);
 }
 
+void check_metadata(Fields& fields) {
+  const json::value* value = fields.find("metadata");
+  if (value == nullptr) return;
+  if (!value->is_object() || value->get_object().size() > 16) {
+    return fields.wrong("metadata", *value);
+  }
+  for (const auto& member : value->get_object()) {
+    if (!member.value().is_string() || member.key().size() > 64 ||
+        member.value().get_string().size() > 512) {
+      return fields.fault("metadata",
+                          "expected keys of at most 64 bytes and strings of at most 512");
+    }
+  }
+}
+
 }  // namespace hadal::api

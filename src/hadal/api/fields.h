@@ -239,6 +239,8 @@ void Fields::objects(std::string_view name, const Read& read) {
   }
 }
 
+// Of the field "metadata": at most 16 pairs of short texts.
+void check_metadata(Fields& fields);
 // What a message calls a value: "string", "number -1", "an array of 3".
 std::string describe(const boost::json::value& value);
 // A number without a fraction, written either way (16 or 16.0).

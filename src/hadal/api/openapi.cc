@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "hadal/api/anthropic.h"
+#include "hadal/api/batches.h"
 #include "hadal/api/openai.h"
 #include "hadal/api/responses.h"
 #include "hadal/base/check.h"
@@ -43,6 +44,7 @@ std::vector<Endpoint> make_endpoints() {
        "TokenizeAnswer"},
       {"POST", "/detokenize", "Text of tokens", &detokenize_fields(), "DetokenizeAnswer"},
   };
+  for (const Endpoint& endpoint : batch_endpoints()) list.push_back(endpoint);
   constexpr std::pair<std::string_view, std::string_view> kAliases[] = {
       {"/models", "/v1/models"},
       {"/chat/completions", "/v1/chat/completions"},
@@ -245,7 +247,7 @@ struct Refusal {
 constexpr Refusal kRefusals[] = {
     {400, "Invalid", "A field is wrong, unknown or not supported; the message names it"},
     {401, "Unauthorized", "A valid key is needed"},
-    {404, "NotFound", "There is no such model"},
+    {404, "NotFound", "There is no such model, file or batch"},
     {413, "TooLarge", "The request is over a limit of size"},
     {429, "Full", "The queue is full, or a limit is reached"},
     {500, "Fault", "The answer is not what was asked for, or a fault of the server's"},
@@ -276,7 +278,8 @@ json::object refusals() {
 
 json::object good_answer(const Endpoint& endpoint) {
   const bool text = endpoint.answer.empty();
-  json::object root = text ? media("text/plain", {{"type", "string"}})
+  const std::string_view type = endpoint.content.empty() ? "text/plain" : endpoint.content;
+  json::object root = text ? media(type, {{"type", "string"}})
                            : media("application/json", reference("schemas", endpoint.answer));
   root["description"] = "The answer";
   if (!endpoint.event.empty()) {
@@ -298,6 +301,25 @@ std::string operation_id(const Endpoint& endpoint) {
   return id;
 }
 
+json::array parameters(const Endpoint& endpoint) {
+  json::array list;
+  if (endpoint.path.find("{id}") != endpoint.path.npos) {
+    json::object id = {{"name", "id"}, {"in", "path"}, {"required", true}};
+    id["schema"] = {{"type", "string"}};
+    list.push_back(std::move(id));
+  }
+  if (endpoint.query.empty()) return list;
+  for (const json::value& word : words_of(endpoint.query)) {
+    std::string name(word.as_string());
+    const bool whole = name.ends_with('#');
+    if (whole) name.pop_back();
+    json::object one = {{"name", name}, {"in", "query"}, {"required", false}};
+    one["schema"] = {{"type", whole ? "integer" : "string"}};
+    list.push_back(std::move(one));
+  }
+  return list;
+}
+
 json::object operation(const Endpoint& endpoint) {
   json::object root;
   root["operationId"] = operation_id(endpoint);
@@ -307,22 +329,24 @@ json::object operation(const Endpoint& endpoint) {
     root["x-hadal"] = {{"same_as", endpoint.same_as}};
   }
   if (endpoint.open) root["security"] = json::array();
-  if (endpoint.path.ends_with("{id}")) {
-    json::object id = {{"name", "id"}, {"in", "path"}, {"required", true}};
-    id["schema"] = {{"type", "string"}};
-    root["parameters"].emplace_array().push_back(std::move(id));
-  }
+  if (json::array list = parameters(endpoint); !list.empty()) root["parameters"] = std::move(list);
   if (endpoint.request != nullptr) {
     json::object body = media("application/json", reference("schemas", endpoint.request->name));
     body["required"] = true;
     root["requestBody"] = std::move(body);
   }
+  if (!endpoint.form.empty()) {
+    json::object body = media("multipart/form-data", reference("schemas", endpoint.form));
+    body["required"] = true;
+    root["requestBody"] = std::move(body);
+  }
   json::object answers;
   answers["200"] = good_answer(endpoint);
-  const bool asks = endpoint.request != nullptr;
+  const bool asks = endpoint.request != nullptr || !endpoint.form.empty();
+  const bool one = endpoint.path.find("{id}") != endpoint.path.npos;
   for (const Refusal& refusal : kRefusals) {
     const bool possible = asks || (refusal.status == 401 && !endpoint.open) ||
-                          (refusal.status == 404 && endpoint.path.ends_with("}"));
+                          ((refusal.status == 400 || refusal.status == 404) && one);
     if (!possible) continue;
     answers[std::to_string(refusal.status)] =
         reference("responses", refusal_name(endpoint.protocol, refusal));
@@ -351,7 +375,9 @@ std::span<const Endpoint> endpoints() {
 std::string openapi_document(std::string_view version) {
   json::object paths, schemas;
   for (const Endpoint& endpoint : endpoints()) {
-    paths[endpoint.path].emplace_object()[lower(endpoint.method)] = operation(endpoint);
+    json::value& path = paths[endpoint.path];
+    if (!path.is_object()) path.emplace_object();
+    path.get_object()[lower(endpoint.method)] = operation(endpoint);
     if (endpoint.request != nullptr) add_tables(*endpoint.request, &schemas);
   }
   for (const AnswerSchema& answer : answer_schemas()) {

@@ -24,9 +24,14 @@ struct Endpoint {
   Protocol protocol = Protocol::kOpenAi;
   bool open = false;              // needs no key
   std::string_view same_as = {};  // the path of which this is another address
+  std::string_view form = {};     // schema of a multipart/form-data body, in place of `request`
+  std::string_view content = {};  // type of an answer that is no JSON; empty: plain text
+  // Parameters of the query, "name|name", those of whole numbers ending in '#'.
+  std::string_view query = {};
 };
 // All that the server answers.
 std::span<const Endpoint> endpoints();
+std::span<const Endpoint> batch_endpoints();  // of these, files and batches
 
 struct AnswerSchema {
   std::string_view name;

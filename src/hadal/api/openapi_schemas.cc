@@ -46,6 +46,57 @@ constexpr auto kSchemas = std::to_array<AnswerSchema>({
           "count": {"type": "integer"}, "max_model_len": {"type": "integer"},
           "tokens": {"type": "array", "items": {"type": "integer"}},
           "token_strs": {"type": ["array", "null"], "items": {"type": "string"}}}})"},
+    {"FileUpload", R"({"type": "object", "required": ["file", "purpose"], "properties": {
+        "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+        "purpose": {"const": "batch"},
+        "expires_after[anchor]": {"const": "created_at"},
+        "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2592000}}})"},
+    {"File", R"({"type": "object",
+        "required": ["id", "object", "bytes", "created_at", "filename", "purpose", "status"],
+        "properties": {
+          "id": {"type": "string"}, "object": {"const": "file"}, "bytes": {"type": "integer"},
+          "created_at": {"type": "integer"}, "expires_at": {"type": "integer"},
+          "filename": {"type": "string"}, "purpose": {"enum": ["batch", "batch_output"]},
+          "status": {"const": "processed"}}})"},
+    {"FileList", R"({"type": "object", "required": ["object", "data", "has_more"], "properties": {
+        "object": {"const": "list"}, "has_more": {"type": "boolean"},
+        "first_id": {"type": ["string", "null"]}, "last_id": {"type": ["string", "null"]},
+        "data": {"type": "array", "items": {"$ref": "#/components/schemas/File"}}}})"},
+    {"FileRemoved", R"({"type": "object", "required": ["id", "object", "deleted"], "properties": {
+        "id": {"type": "string"}, "object": {"const": "file"}, "deleted": {"const": true}}})"},
+    {"BatchErrors", R"({"type": "object", "required": ["object", "data"], "properties": {
+        "object": {"const": "list"},
+        "data": {"type": "array", "items": {"type": "object",
+          "required": ["code", "message", "param", "line"], "properties": {
+            "code": {"type": "string"}, "message": {"type": "string"},
+            "param": {"type": ["string", "null"]},
+            "line": {"type": ["integer", "null"], "description": "of the input file, from 1"}}}}}})"},
+    {"Batch", R"({"type": "object",
+        "required": ["id", "object", "endpoint", "input_file_id", "completion_window", "status",
+                     "created_at", "request_counts"],
+        "properties": {
+          "id": {"type": "string"}, "object": {"const": "batch"}, "endpoint": {"type": "string"},
+          "errors": {"anyOf": [{"type": "null"}, {"$ref": "#/components/schemas/BatchErrors"}]},
+          "input_file_id": {"type": "string"}, "completion_window": {"type": "string"},
+          "status": {"enum": ["validating", "failed", "in_progress", "finalizing", "completed",
+                              "expired", "cancelling", "cancelled"]},
+          "output_file_id": {"type": ["string", "null"]},
+          "error_file_id": {"type": ["string", "null"]},
+          "created_at": {"type": "integer"}, "in_progress_at": {"type": ["integer", "null"]},
+          "expires_at": {"type": ["integer", "null"]},
+          "finalizing_at": {"type": ["integer", "null"]},
+          "completed_at": {"type": ["integer", "null"]},
+          "failed_at": {"type": ["integer", "null"]}, "expired_at": {"type": ["integer", "null"]},
+          "cancelling_at": {"type": ["integer", "null"]},
+          "cancelled_at": {"type": ["integer", "null"]},
+          "request_counts": {"type": "object", "required": ["total", "completed", "failed"],
+            "properties": {"total": {"type": "integer"}, "completed": {"type": "integer"},
+                           "failed": {"type": "integer"}}},
+          "metadata": {"type": ["object", "null"], "additionalProperties": {"type": "string"}}}})"},
+    {"BatchList", R"({"type": "object", "required": ["object", "data", "has_more"], "properties": {
+        "object": {"const": "list"}, "has_more": {"type": "boolean"},
+        "first_id": {"type": ["string", "null"]}, "last_id": {"type": ["string", "null"]},
+        "data": {"type": "array", "items": {"$ref": "#/components/schemas/Batch"}}}})"},
     {"DetokenizeAnswer", R"({"type": "object", "required": ["prompt"], "properties": {
         "prompt": {"type": "string"}}})"},
 

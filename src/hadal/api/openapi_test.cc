@@ -10,6 +10,7 @@
 #include <set>
 
 #include "hadal/api/anthropic.h"
+#include "hadal/api/batches.h"
 #include "hadal/api/openai.h"
 #include "hadal/api/responses.h"
 
@@ -127,6 +128,9 @@ std::vector<Parser> parsers() {
        refusal_of([](const std::string& body) { return parse_messages_request(body, true); })},
       {"/tokenize", R"({"prompt": "x")", refusal_of(parse_tokenize)},
       {"/detokenize", R"({"tokens": [])", refusal_of(parse_detokenize)},
+      {"/v1/batches",
+       R"({"input_file_id": "f", "endpoint": "/v1/responses", "completion_window": "24h")",
+       refusal_of(parse_batch)},
   };
 }
 

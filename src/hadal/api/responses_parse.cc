@@ -304,21 +304,6 @@ void parse_include(Fields& fields, ResponsesRequest* request) {
   }
 }
 
-void check_metadata(Fields& fields) {
-  const json::value* value = fields.find("metadata");
-  if (value == nullptr) return;
-  if (!value->is_object() || value->get_object().size() > 16) {
-    return fields.wrong("metadata", *value);
-  }
-  for (const auto& member : value->get_object()) {
-    if (!member.value().is_string() || member.key().size() > 64 ||
-        member.value().get_string().size() > 512) {
-      return fields.fault("metadata",
-                          "expected keys of at most 64 bytes and strings of at most 512");
-    }
-  }
-}
-
 // The answer has a value for everything that was asked, and for what was not its default.
 std::string echo_of(const Fields& fields, const ResponsesRequest& request) {
   const auto given = [&](std::string_view name, json::value otherwise) {

@@ -13,6 +13,7 @@
 
 #include "hadal/api/error.h"
 #include "hadal/apps/answer_cache.h"
+#include "hadal/apps/batch_side.h"
 #include "hadal/apps/commands.h"
 #include "hadal/apps/flags.h"
 #include "hadal/apps/front.h"
@@ -39,6 +40,7 @@ struct ServeFlags {
   std::string api_key_file;
   int connections = 1024;
   std::string config;
+  std::string batch_dir;
   bool check = false;
   bool print_schema = false;
   bool print_docs = false;
@@ -71,8 +73,13 @@ class ServeLoop {
  public:
   // `live`: null without a configuration file.
   ServeLoop(const ServeFlags& flags, Signals& signals, Service& service, net::HttpServer& server,
-            LiveConfig* live)
-      : flags_(flags), signals_(signals), service_(service), server_(server), live_(live) {}
+            BatchSide& batches, LiveConfig* live)
+      : flags_(flags),
+        signals_(signals),
+        service_(service),
+        server_(server),
+        batches_(batches),
+        live_(live) {}
 
   int run(std::shared_ptr<obs::Registry> registry, const Clock& clock) {
     Result<std::unique_ptr<Runtime>> runtime = std::unique_ptr<Runtime>();
@@ -83,6 +90,7 @@ class ServeLoop {
       return 1;
     }
     if (local) service_.publish((*runtime)->served());
+    batches_.start();
     print_ready(flags_, server_.port(), local ? (*runtime)->summary() : "none here: a gateway");
     while (!stops(signals_.wait(milliseconds(-1)))) {
     }
@@ -123,6 +131,7 @@ class ServeLoop {
   void drain(Runtime* runtime) {
     fmt::print(stderr, "hadal: finishing {} requests; a second signal stops at once\n",
                server_.exchanges());
+    batches_.stop();
     service_.drain();
     server_.drain();
     while ((runtime != nullptr && !runtime->engine().idle()) || server_.exchanges() > 0) {
@@ -135,6 +144,7 @@ class ServeLoop {
   Signals& signals_;
   Service& service_;
   net::HttpServer& server_;
+  BatchSide& batches_;
   LiveConfig* const live_;
 };
 
@@ -149,6 +159,8 @@ void add_serve_flags(CLI::App& app, ServeFlags* flags) {
       ->excludes(key);
   app.add_option("--max-connections", flags->connections, "[1024]")
       ->check(CLI::Range(1, 1'000'000));
+  app.add_option("--batch-dir", flags->batch_dir,
+                 "folder that keeps files and batches, see docs/batches.md [none]");
   auto* config = app.add_option("--config", flags->config,
                                 "hadal.yaml, which says all of this and more; see "
                                 "docs/configuration.md");
@@ -236,6 +248,25 @@ Result<AdminSide> begin(LiveConfig& live, const std::shared_ptr<obs::Registry>& 
   return side;
 }
 
+Result<std::unique_ptr<net::HttpServer>> start_server(const ServeFlags& flags, Front& front) {
+  net::ServerOptions options = server_options(flags);
+  options.is_quick = [&](const net::HttpRequest& request) { return front.is_quick(request); };
+  return net::HttpServer::start(
+      std::move(options),
+      [&](net::HttpRequest request, net::ResponseWriter writer) {
+        front.handle(std::move(request), std::move(writer));
+      },
+      stderr_log(LogLevel::kInfo));
+}
+
+gateway::BatchConfig batch_config(const ServeFlags& flags,
+                                  const std::optional<gateway::Config>& config) {
+  gateway::BatchConfig batches;
+  if (config) batches = config->batches;
+  if (!flags.batch_dir.empty()) batches.dir = flags.batch_dir;
+  return batches;
+}
+
 }  // namespace
 
 int cmd_serve(int argc, char** argv) {
@@ -264,14 +295,7 @@ int cmd_serve(int argc, char** argv) {
   auto registry = std::make_shared<obs::Registry>();
   Service service({std::move(*keys), std::string(version())}, registry, clock);
   Front front(service, clock);
-  net::ServerOptions options = server_options(flags);
-  options.is_quick = [&](const net::HttpRequest& request) { return front.is_quick(request); };
-  auto server = net::HttpServer::start(
-      std::move(options),
-      [&](net::HttpRequest request, net::ResponseWriter writer) {
-        front.handle(std::move(request), std::move(writer));
-      },
-      stderr_log(LogLevel::kInfo));
+  auto server = start_server(flags, front);
   if (!server) {
     fmt::print(stderr, "hadal serve: {}\n", server.error().what);
     return 1;
@@ -299,12 +323,18 @@ int cmd_serve(int argc, char** argv) {
     live->on_apply([&](const gateway::Config& read) { cache->configure(read); });
     front.set_answers(cache.get());
   }
+  auto batches = BatchSide::make(batch_config(flags, config), front, service, registry, clock,
+                                 stderr_log(LogLevel::kInfo));
+  if (!batches) return usage_error(batches.error().what);
+  if (live) live->on_apply([&](const auto& read) { (*batches)->configure(read.batches); });
   front.open();
   fmt::print("listening on port {}\n", (*server)->port());
   if (admin.server != nullptr) fmt::print("admin on port {}\n", admin.server->port());
   std::fflush(stdout);
   const int status =
-      ServeLoop(flags, signals, service, **server, live ? &*live : nullptr).run(registry, clock);
+      ServeLoop(flags, signals, service, **server, **batches, live ? &*live : nullptr)
+          .run(registry, clock);
+  (*server)->stop();  // also where no model could be loaded: nothing may be asked from here on
   if (gateway) gateway->stop();
   return status;
 }

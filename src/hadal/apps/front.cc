@@ -3,6 +3,8 @@
 #include <memory>
 #include <utility>
 
+#include "hadal/base/check.h"
+
 namespace hadal::apps {
 
 bool Front::is_quick(const net::HttpRequest& request) const {
@@ -12,18 +14,34 @@ bool Front::is_quick(const net::HttpRequest& request) const {
 
 void Front::handle(net::HttpRequest request, net::ResponseWriter writer) {
   if (!open_) return service_.handle(std::move(request), std::move(writer));
-  const int64_t now = clock_.unix_seconds();
+  auto who = service_.authenticate(request);
+  enter(std::move(request), std::move(writer), std::move(who));
+}
+
+std::string Front::handle_as(net::HttpRequest request, net::ResponseWriter writer,
+                             std::shared_ptr<const gateway::Caller> caller) {
+  HADAL_CHECK(open_, "a request from within before there is somewhere to go");
+  return enter(std::move(request), std::move(writer), std::move(caller));
+}
+
+std::string Front::enter(net::HttpRequest request, net::ResponseWriter writer,
+                         gateway::Journey::Who who) {
   const auto journey = std::make_shared<gateway::Journey>(
-      service_.next_id("req"), clock_.now(), now, request.peer, service_.authenticate(request));
+      service_.next_id("req"), clock_.now(), clock_.unix_seconds(), request.peer, std::move(who));
   request.notes = journey;
   if (!journey->who() || service_.is_draining()) {
-    return service_.handle(std::move(request), std::move(writer));
+    service_.handle(std::move(request), std::move(writer));
+    return journey->id();
   }
   for (const Arrival& hook : hooks_) {
-    if (hook(request, writer, *journey)) return;
+    if (hook(request, writer, *journey)) return journey->id();
   }
-  if (answers_ != nullptr) return answers_->handle(std::move(request), std::move(writer));
-  go_on(std::move(request), std::move(writer));
+  if (answers_ != nullptr) {
+    answers_->handle(std::move(request), std::move(writer));
+  } else {
+    go_on(std::move(request), std::move(writer));
+  }
+  return journey->id();
 }
 
 void Front::go_on(net::HttpRequest request, net::ResponseWriter writer) {

@@ -11,6 +11,8 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "hadal/apps/answer_cache.h"
@@ -42,10 +44,16 @@ class Front {
   // Whether handle() may run on an I/O thread.
   bool is_quick(const net::HttpRequest& request) const;
   void handle(net::HttpRequest request, net::ResponseWriter writer);
+  // A request from within, in somebody's name, who is known already. Its Journey's id. Once open.
+  std::string handle_as(net::HttpRequest request, net::ResponseWriter writer,
+                        std::shared_ptr<const gateway::Caller> caller);
   // Behind the caches.
   void go_on(net::HttpRequest request, net::ResponseWriter writer);
 
  private:
+  std::string enter(net::HttpRequest request, net::ResponseWriter writer,
+                    gateway::Journey::Who who);
+
   Service& service_;
   const Clock& clock_;
   gateway::Gateway* gateway_ = nullptr;

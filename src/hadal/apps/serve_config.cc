@@ -147,6 +147,7 @@ std::vector<std::string> waits_for_restart(const gateway::Config& running,
   compare(running.admin.on() == read.admin.on() && running.admin.host == read.admin.host &&
               running.admin.port == read.admin.port,
           "the address of admin");
+  compare(running.batches.dir == read.batches.dir, "batches.dir");
   compare(running.server.connections == read.server.connections, "server.connections");
   compare(running.cache.disk == read.cache.disk && running.cache.disk_max == read.cache.disk_max,
           "cache.disk");

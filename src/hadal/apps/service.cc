@@ -112,6 +112,14 @@ gateway::Journey::Who Service::authenticate(const net::HttpRequest& request) con
   return access()->tenants->authenticate(request, clock_.unix_seconds());
 }
 
+std::string Service::tag_of(const net::HttpRequest& request, const gateway::Caller& caller) const {
+  return access()->tenants->tag_of(request, caller);
+}
+
+gateway::Journey::Who Service::restore(std::string_view tag) const {
+  return access()->tenants->restore(tag, clock_.unix_seconds());
+}
+
 bool Service::asks_stores() const {
   const auto ours = access();
   return ours->metering != nullptr && ours->metering->asks_stores();

@@ -56,6 +56,9 @@ class Service {
   // Authenticates the request, unless it has a Journey, which says who asks.
   void handle(net::HttpRequest request, net::ResponseWriter writer);
   gateway::Journey::Who authenticate(const net::HttpRequest& request) const;
+  // See TenantPolicy.
+  std::string tag_of(const net::HttpRequest& request, const gateway::Caller& caller) const;
+  gateway::Journey::Who restore(std::string_view tag) const;
   bool is_draining() const { return draining_; }
   std::string next_id(std::string_view prefix);
   // In front of handle(): true when the request, which has a Journey, is one for another backend,

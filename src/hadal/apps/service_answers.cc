@@ -166,6 +166,7 @@ void Service::balance(Call& call) {
 void Service::start_chat(Call& call, api::ChatRequest request, api::AnswerInfo info,
                          const MakeForm& form, GenerationPlan plan) {
   take_defaults(call.thinking, call.effort, &request);
+  if (call.caller->background) request.priority = gateway::kBackgroundPriority;
   request.cache_scope = call.caller->cache_scope(request.cache_scope);
   auto prompt = chat_prompt(*call.model, request, local_seconds(clock_.unix_seconds()));
   if (!prompt) return refuse(call, prompt.error());
@@ -212,6 +213,7 @@ void Service::completion(Call& call) {
   auto name = known_name(call, request->model);
   if (!name) return refuse(call, name.error());
   request->cache_scope = call.caller->cache_scope(request->cache_scope);
+  if (call.caller->background) request->priority = gateway::kBackgroundPriority;
   GenerationPlan plan;
   plan.route = call.route;
   plan.echo = request->echo;

@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <set>
 
+#include "hadal/apps/batch_service.h"
 #include "hadal/apps/testing/service_fixture.h"
 
 namespace hadal::apps {
@@ -16,6 +17,9 @@ TEST_F(ServiceTest, TheDocumentHasEveryAddressAndNoOther) {
     std::string path(address.path);
     if (path.size() > 1 && path.ends_with('/')) path += "{id}";
     answered.insert(std::string(address.method) + " " + path);
+  }
+  for (const BatchService::Address& address : BatchService::addresses()) {
+    answered.insert(std::string(address.method) + " " + std::string(address.path));
   }
   const Seen seen = ask("GET", "/openapi.json");
   EXPECT_EQ(seen.headers.at("Content-Type"), "application/json");

@@ -36,6 +36,7 @@ class Checker {
     check_tenants(reader_, config_.tenants, config_.store, names);
     check_admin(reader_, config_.admin, config_.store);
     check_rollouts(reader_, config_, names);
+    check_batches(reader_, config_.batches);
   }
 
  private:
@@ -224,6 +225,7 @@ Result<Config> load_config(const std::string& path, const ConfigContext& context
   make_absolute(folder, &config->store.path);
   make_absolute(folder, &config->admin.key_file);
   for (RolloutConfig& rollout : config->rollouts) make_absolute(folder, &rollout.probes.file);
+  make_absolute(folder, &config->batches.dir);
   for (BackendConfig& backend : config->backends) {
     if (backend.model != kEmbedded) make_absolute(folder, &backend.model);
     make_absolute(folder, &backend.key_file);

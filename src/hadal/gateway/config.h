@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "hadal/base/result.h"
+#include "hadal/gateway/batch_config.h"
 #include "hadal/gateway/cache_config.h"
 #include "hadal/gateway/field.h"
 #include "hadal/gateway/rollout_config.h"
@@ -120,6 +121,7 @@ struct Config {
   QueueConfig queue;
   AdminConfig admin;
   std::vector<RolloutConfig> rollouts;
+  BatchConfig batches;
   bool operator==(const Config&) const = default;
 
   const BackendConfig* local() const;  // the backend with `model`; null: there is none

@@ -201,7 +201,8 @@ Section<Config> whole() {
       .inside("queue", &Config::queue, queue_section(), "who waits for the local model")
       .inside("admin", &Config::admin, admin_section(), "the operator's endpoints")
       .map("rollouts", &Config::rollouts, &RolloutConfig::name, "", rollout_section(),
-           "new models and backends, by and by");
+           "new models and backends, by and by")
+      .inside("batches", &Config::batches, batch_section(), "requests in files, for idle time");
   return section;
 }
 

@@ -102,6 +102,14 @@ Status check(const KeyRecord& wanted, int64_t now) {
   return {};
 }
 
+Result<KeyRecord> usable(const KeyRecord& record, int64_t now) {
+  if (record.revoked != 0) return fail(Code::kUnauthorized, "the key has been revoked");
+  if (record.expires != 0 && record.expires <= now) {
+    return fail(Code::kUnauthorized, "the key has expired");
+  }
+  return record;
+}
+
 tl::unexpected<Error> unknown_key() { return fail(Code::kUnauthorized, "the key is not known"); }
 
 }  // namespace
@@ -230,12 +238,12 @@ Result<KeyRecord> KeyStore::authenticate(std::string_view text, int64_t now) {
   HADAL_TRY(const auto known, look_up(std::string(text.substr(kKeyPrefix.size(), kIdDigits)), now));
   if (known == nullptr || !equal_in_constant_time(given, known->hash)) return unknown_key();
   // Who has the secret may know what became of it.
-  KeyRecord record = known->record;
-  if (record.revoked != 0) return fail(Code::kUnauthorized, "the key has been revoked");
-  if (record.expires != 0 && record.expires <= now) {
-    return fail(Code::kUnauthorized, "the key has expired");
-  }
-  return record;
+  return usable(known->record, now);
+}
+
+Result<KeyRecord> KeyStore::find(std::string_view id, int64_t now) {
+  HADAL_TRY(const auto known, look_up(std::string(id), now));
+  return known == nullptr ? unknown_key() : usable(known->record, now);
 }
 
 }  // namespace hadal::gateway

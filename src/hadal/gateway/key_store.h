@@ -62,6 +62,9 @@ class KeyStore {
   // The record after it; revoking twice keeps the first time. kNotFound.
   Result<KeyRecord> revoke(std::string_view id, int64_t now);
 
+  // A record by its id, for work in the name of a key that was shown before. kUnauthorized:
+  // unknown, expired or revoked.
+  Result<KeyRecord> find(std::string_view id, int64_t now);
   // kUnauthorized: not a key, an unknown, expired or revoked one; does not say which to a caller
   // without the secret. kUnavailable: the file cannot be read.
   Result<KeyRecord> authenticate(std::string_view text, int64_t now);

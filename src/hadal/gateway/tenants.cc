@@ -9,6 +9,13 @@
 namespace hadal::gateway {
 namespace {
 
+constexpr std::string_view kFileTag = "file-";
+constexpr size_t kFileTagDigits = 24;  // enough that nobody finds another key of the same
+
+std::string file_tag(std::string_view key) {
+  return std::string(kFileTag) + hex(sha256(key)).substr(0, kFileTagDigits);
+}
+
 bool allows(const std::vector<std::string>& models, std::string_view model) {
   return models.empty() || std::find(models.begin(), models.end(), model) != models.end();
 }
@@ -84,6 +91,10 @@ Result<std::shared_ptr<const Caller>> TenantPolicy::authenticate(const net::Http
     return fail(Code::kUnavailable, "the store of keys cannot be read, try again later");
   }
   HADAL_TRY(KeyRecord key, std::move(found));
+  return caller_of(std::move(key));
+}
+
+Result<std::shared_ptr<const Caller>> TenantPolicy::caller_of(KeyRecord key) const {
   const auto tenant = tenants_.find(key.tenant);
   if (tenant == tenants_.end()) {
     return fail(Code::kForbidden, fmt::format("the key {} belongs to the tenant '{}', which is not "
@@ -91,6 +102,38 @@ Result<std::shared_ptr<const Caller>> TenantPolicy::authenticate(const net::Http
                                               key.id, key.tenant));
   }
   return std::make_shared<const Caller>(Caller{tenant->second, std::move(key), true});
+}
+
+std::string TenantPolicy::tag_of(const net::HttpRequest& request, const Caller& caller) const {
+  if (!caller.key.id.empty()) return caller.key.id;
+  return keyed() ? file_tag(shown_key(request)) : "";
+}
+
+Result<std::shared_ptr<const Caller>> TenantPolicy::restore(std::string_view tag,
+                                                            int64_t now) const {
+  std::shared_ptr<const Caller> caller;
+  if (tag.empty() || tag.starts_with(kFileTag)) {
+    const bool known =
+        tag.empty() ? !keyed()
+                    : std::any_of(file_keys_.begin(), file_keys_.end(),
+                                  [&](const std::string& key) { return file_tag(key) == tag; });
+    if (!known) return fail(Code::kUnauthorized, "the key is not known any more");
+    caller = default_caller_;
+  } else {
+    if (keys_ == nullptr) return fail(Code::kUnauthorized, "the key is not known any more");
+    auto found = keys_->find(tag, now);
+    if (!found && found.error().code != Code::kUnauthorized) {
+      return fail(Code::kUnavailable, "the store of keys cannot be read, try again later");
+    }
+    HADAL_TRY(KeyRecord key, std::move(found));
+    HADAL_TRY(caller, caller_of(std::move(key)));
+  }
+  TenantConfig tenant = *caller->tenant;
+  tenant.priority = kBackgroundPriority;
+  Caller behind = *caller;
+  behind.tenant = std::make_shared<const TenantConfig>(std::move(tenant));
+  behind.background = true;
+  return std::make_shared<const Caller>(std::move(behind));
 }
 
 }  // namespace hadal::gateway
