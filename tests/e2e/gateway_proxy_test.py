@@ -334,9 +334,22 @@ class Faults(unittest.TestCase):
             peer.sendall(short)
 
         with Upstream(script) as upstream, Gateway(("up", upstream.port, "")) as gateway:
-            # Cut off behind the head, or before it where all of it came at once; never as if whole.
+            answer = gateway.ask()
+            self.assertEqual((answer.status, answer.error["code"]), (502, "upstream_broken"))
+            self.assertEqual(len(upstream.requests), 1)  # it was computed: not asked again
+            metrics = gateway.get("/metrics").text
+            self.assertIn('hadal_gateway_requests_total{model="m",backend="up",status="502"} 1', metrics)
+            # What is too long to be kept back goes out as it comes: cut off behind the head, or before it.
+            short = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 70000
             with self.assertRaises((http.client.IncompleteRead, ConnectionError)):
                 gateway.ask()
+
+    def test_a_state_that_ends_by_time_is_shown(self):
+        with Gateway(("up", self.refused_port(), ""),
+                     extra="balancing: {retries: 0, breaker_failures: 1, breaker_open: 1s}\n") as gateway:
+            self.assertEqual(gateway.ask().status, 502)
+            gateway.wait_metric("hadal_gateway_backend_up", 0)
+            gateway.wait_metric("hadal_gateway_backend_up", 1)  # half open, though nobody asked
 
     def test_a_backend_that_flaps(self):
         """Every second connection dies; the breaker, retries and the other backend hide it."""
@@ -407,6 +420,32 @@ class Faults(unittest.TestCase):
             for thread in threads:
                 thread.join(20)
             self.assertEqual(statuses, [200, 200])
+
+    def test_places_that_a_reload_adds_are_given_to_who_waits(self):
+        turn = threading.Event()
+
+        def script(upstream, peer, _):
+            while upstream.read(peer):
+                turn.wait(60)
+                peer.sendall(OK)
+
+        with Upstream(script) as upstream, \
+                Gateway(("up", upstream.port, "max_in_flight: 1")) as gateway:
+            statuses = []
+            threads = [threading.Thread(target=lambda: statuses.append(gateway.ask().status))
+                       for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            gateway.wait_metric("hadal_gateway_waiting", 3)
+            gateway.write(("up", upstream.port, "max_in_flight: 3"))
+            gateway.reload()
+            # While the first is still there.
+            wait_for(lambda: len(upstream.requests) == 3, "two of those who waited got the new places")
+            gateway.wait_metric("hadal_gateway_waiting", 1)
+            turn.set()
+            for thread in threads:
+                thread.join(20)
+            self.assertEqual(statuses, [200] * 4)
 
     def test_a_reload_keeps_streams_and_moves_new_requests(self):
         turn = threading.Event()

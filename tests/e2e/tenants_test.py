@@ -1,10 +1,9 @@
 """Keys, tenants and limits, over real sockets: one gateway, and two that share a store."""
 
-import glob
 import json
 import os
-import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import time
 import unittest
 
 from hadal_server import Server, wait_for
+from store_servers import PostgresStore, RedisStore
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -178,6 +178,39 @@ class Tenants(Fixture):
         with Gateway(self.config) as server:
             self.assertEqual(server.post(CHAT, ask(max_tokens=50), bearer(key)).status, 429)
 
+    def test_an_answer_given_again_counts_as_a_request_and_takes_no_tokens(self):
+        more = "cache: {enabled: true}\n"
+        self.write("  a: {limits: {tokens_per_day: 60}}\n"
+                   "  b: {limits: {requests_per_second: 0.001, burst: 3}, soft_limits: {concurrent: 1}}\n",
+                   more=more)
+        key, other = self.make_key("--tenant", "a"), self.make_key("--tenant", "b")
+        with Gateway(self.config) as server:
+            first = server.post(CHAT, ask(), bearer(key))
+            self.assertEqual((first.status, first.headers["X-Hadal-Cache"]), (200, "miss"))
+            for _ in range(10):  # far beyond the day's tokens, had each cost some
+                again = server.post(CHAT, ask(), bearer(key))
+                self.assertEqual((again.status, again.headers["X-Hadal-Cache"]), (200, "hit"))
+                self.assertEqual(again.json["choices"], first.json["choices"])
+            metrics = server.admin("GET", "/metrics").text
+            self.assertIn('hadal_tenant_requests_total{tenant="a",outcome="admitted"} 11', metrics)
+            used = first.json["usage"]
+            self.assertIn('hadal_tenant_tokens_total{tenant="a",kind="output"} '
+                          f'{used["completion_tokens"]}\n', metrics)
+            statuses = [server.post(CHAT, ask(), bearer(other)) for _ in range(5)]
+            self.assertEqual([one.status for one in statuses], [200] * 3 + [429] * 2)
+            self.assertEqual(statuses[3].headers["X-Hadal-Limit"], "requests_per_second")
+            # What a key may no longer ask it is not given again.
+            self.write("  a: {models: [small]}\n  b: {}\n", more=more)
+            self.assertEqual(server.admin("POST", "/admin/v1/reload").status, 202)
+            wait_for(lambda: server.post(CHAT, ask(), bearer(key)).status == 403, "the new list counts")
+            server.terminate()
+            server.wait_exit()
+        rows = sqlite3.connect(os.path.join(self.folder.name, "hadal.db")).execute(
+            "SELECT tenant, sum(requests), sum(held_tokens), sum(input_hit + input_miss + output) "
+            "FROM api_usage GROUP BY tenant ORDER BY tenant").fetchall()
+        self.assertEqual(rows[0], ("a", 11, 0, used["total_tokens"]))
+        self.assertEqual(rows[1][:3], ("b", 3, 0))
+
     def test_a_client_that_leaves_pays_for_what_was_made(self):
         self.write("  a: {limits: {concurrent: 1}}\n", slow=True)
         key = self.make_key("--tenant", "a")
@@ -217,69 +250,6 @@ class Tenants(Fixture):
                 thread.join()
             self.assertEqual({status for _, status in order}, {200})
             self.assertLess(order.index(("modest", 200)), 11, order)
-
-
-class RedisStore:
-    def __init__(self, folder):
-        self.socket = os.path.join(folder, "redis.sock")
-        self.folder = folder
-        self.yaml = f"redis: 'unix://{self.socket}'"
-
-    @staticmethod
-    def is_installed():
-        return shutil.which("redis-server") is not None
-
-    def start(self):
-        if os.path.exists(self.socket):
-            os.unlink(self.socket)
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", "0", "--save", "", "--unixsocket", self.socket, "--dir", self.folder],
-            stdout=subprocess.DEVNULL)
-        wait_for(lambda: os.path.exists(self.socket), "redis-server does not start")
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-
-class PostgresStore:
-    """Refuses to run as root, who lends it the user that Debian's package made."""
-
-    def __init__(self, folder):
-        os.chmod(folder, 0o755)
-        self.folder = os.path.join(folder, "postgres")
-        os.mkdir(self.folder)
-        self.rights = {}
-        if os.getuid() == 0:
-            shutil.chown(self.folder, "postgres", "postgres")
-            self.rights = {"user": "postgres", "group": "postgres", "extra_groups": []}
-        self.yaml = (f"postgres: 'postgresql:///postgres?user=hadal&host={self.folder}', "
-                     "postgres_timeout: 5s")
-        subprocess.run([self.program("initdb"), "-D", self.folder + "/data", "-U", "hadal", "-A", "trust",
-                        "--no-sync", "--locale=C", "--encoding=UTF8"],
-                       stdout=subprocess.DEVNULL, check=True, cwd="/", **self.rights)
-
-    @staticmethod
-    def program(name):
-        found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))
-        return found[-1] if found else None
-
-    @staticmethod
-    def is_installed():
-        return PostgresStore.program("postgres") is not None
-
-    def start(self):
-        self.process = subprocess.Popen(
-            [self.program("postgres"), "-D", self.folder + "/data", "-k", self.folder,
-             "-c", "listen_addresses=", "-c", "fsync=off"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **self.rights)
-        ready = [self.program("pg_isready"), "-h", self.folder, "-q"]
-        wait_for(lambda: subprocess.run(ready).returncode == 0, "PostgreSQL does not start")
-
-    def stop(self):
-        # As a crash, but the processes that serve connections end first.
-        self.process.send_signal(signal.SIGQUIT)
-        self.process.wait()
 
 
 class Shared:

@@ -77,7 +77,16 @@ void AnswerCache::configure(const gateway::Config& config) {
   stage_->configure(config.cache);
 }
 
+bool AnswerCache::answer_at_once(net::HttpRequest& request, net::ResponseWriter& writer) {
+  return stage_->answer_at_once(request, writer, scope_of(request));
+}
+
 void AnswerCache::handle(net::HttpRequest request, net::ResponseWriter writer) {
+  const std::string scope = scope_of(request);
+  stage_->handle(std::move(request), std::move(writer), scope);
+}
+
+std::string AnswerCache::scope_of(const net::HttpRequest& request) {
   // Whoever shows the same key in the same way sees the same answers; both headers count, since
   // either may be the one that was checked. The key itself is kept nowhere.
   const std::string_view authorization = request.header("authorization");
@@ -91,7 +100,7 @@ void AnswerCache::handle(net::HttpRequest request, net::ResponseWriter writer) {
     scope +=
         fmt::format("\n{}\n{}\n{}", choice.version, choice.model, fmt::join(choice.backends, ","));
   }
-  stage_->handle(std::move(request), std::move(writer), scope);
+  return scope;
 }
 
 gateway::AnswerSource AnswerCache::source_of(std::string_view model) const {

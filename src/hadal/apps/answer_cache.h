@@ -33,6 +33,12 @@ class AnswerCache {
 
   // Another reading of the file.
   void configure(const gateway::Config& config);
+  // See CacheStage; before the first request.
+  void set_admit(gateway::CacheStage::Admit admit) { stage_->set_admit(std::move(admit)); }
+  bool may_answer_at_once(const net::HttpRequest& request) const {
+    return stage_->may_answer_at_once(request);
+  }
+  bool answer_at_once(net::HttpRequest& request, net::ResponseWriter& writer);
   // A request that the service lets through.
   void handle(net::HttpRequest request, net::ResponseWriter writer);
 
@@ -45,6 +51,7 @@ class AnswerCache {
     std::string local;
   };
   explicit AnswerCache(const Clock& clock) : clock_(clock) {}
+  static std::string scope_of(const net::HttpRequest& request);
   gateway::AnswerSource source_of(std::string_view model) const;
 
   const Clock& clock_;

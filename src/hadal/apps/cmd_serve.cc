@@ -267,6 +267,24 @@ gateway::BatchConfig batch_config(const ServeFlags& flags,
   return batches;
 }
 
+// The answers that are given again, in front of everything that computes some.
+Result<std::unique_ptr<AnswerCache>> make_cache(const gateway::Config& config, Front& front,
+                                                Service& service, net::HttpServer& server,
+                                                std::shared_ptr<obs::Registry> registry,
+                                                const Clock& clock) {
+  HADAL_TRY(auto cache, AnswerCache::make(
+                            config,
+                            [&front](net::HttpRequest request, net::ResponseWriter writer) {
+                              front.go_on(std::move(request), std::move(writer));
+                            },
+                            clock, std::move(registry), stderr_log(LogLevel::kInfo)));
+  cache->set_admit(
+      [&service](const net::HttpRequest& request, net::ResponseWriter& writer,
+                 std::string_view model) { return service.admit_again(request, writer, model); });
+  front.set_later([&server](std::function<void()> rest) { server.run_later(std::move(rest)); });
+  return cache;
+}
+
 }  // namespace
 
 int cmd_serve(int argc, char** argv) {
@@ -312,12 +330,7 @@ int cmd_serve(int argc, char** argv) {
     if (!begun) return usage_error(begun.error().what);
     admin = std::move(*begun);
     front.set_gateway(gateway.get());
-    auto made = AnswerCache::make(
-        *config,
-        [&](net::HttpRequest request, net::ResponseWriter writer) {
-          front.go_on(std::move(request), std::move(writer));
-        },
-        clock, registry, stderr_log(LogLevel::kInfo));
+    auto made = make_cache(*config, front, service, **server, registry, clock);
     if (!made) return usage_error(made.error().what);
     cache = std::move(*made);
     live->on_apply([&](const gateway::Config& read) { cache->configure(read); });

@@ -7,9 +7,18 @@
 
 namespace hadal::apps {
 
+bool Front::passes_quickly(const net::HttpRequest& request) const {
+  return gateway_ != nullptr && gateway_->is_surely_passed_on(request) && !service_.asks_stores();
+}
+
+// Hooks may wait for their stores.
+bool Front::may_answer_at_once(const net::HttpRequest& request) const {
+  return later_ && answers_ != nullptr && hooks_.empty() && answers_->may_answer_at_once(request) &&
+         !service_.shares_limits();
+}
+
 bool Front::is_quick(const net::HttpRequest& request) const {
-  return open_ && gateway_ != nullptr && gateway_->is_surely_passed_on(request) &&
-         !service_.asks_stores();
+  return open_ && (passes_quickly(request) || may_answer_at_once(request));
 }
 
 void Front::handle(net::HttpRequest request, net::ResponseWriter writer) {
@@ -37,11 +46,24 @@ std::string Front::enter(net::HttpRequest request, net::ResponseWriter writer,
     if (hook(request, writer, *journey)) return journey->id();
   }
   if (answers_ != nullptr) {
-    answers_->handle(std::move(request), std::move(writer));
+    give_or_compute(std::move(request), std::move(writer));
   } else {
     go_on(std::move(request), std::move(writer));
   }
   return journey->id();
+}
+
+void Front::give_or_compute(net::HttpRequest request, net::ResponseWriter writer) {
+  if (!may_answer_at_once(request) || passes_quickly(request)) {
+    return answers_->handle(std::move(request), std::move(writer));
+  }
+  if (answers_->answer_at_once(request, writer)) return;
+  struct Rest {
+    net::HttpRequest request;
+    net::ResponseWriter writer;
+  };
+  auto rest = std::make_shared<Rest>(Rest{std::move(request), std::move(writer)});
+  later_([this, rest] { answers_->handle(std::move(rest->request), std::move(rest->writer)); });
 }
 
 void Front::go_on(net::HttpRequest request, net::ResponseWriter writer) {

@@ -41,7 +41,12 @@ class Front {
   // which says what it is waiting for.
   void open() { open_ = true; }
 
-  // Whether handle() may run on an I/O thread.
+  // Runs what is given to it on a thread that may wait.
+  using Later = std::function<void(std::function<void()>)>;
+  void set_later(Later later) { later_ = std::move(later); }
+
+  // Whether handle() may run on an I/O thread: an answer that is in memory is given there, and what
+  // only passes on; whatever else is put off to another thread.
   bool is_quick(const net::HttpRequest& request) const;
   void handle(net::HttpRequest request, net::ResponseWriter writer);
   // A request from within, in somebody's name, who is known already. Its Journey's id. Once open.
@@ -53,12 +58,16 @@ class Front {
  private:
   std::string enter(net::HttpRequest request, net::ResponseWriter writer,
                     gateway::Journey::Who who);
+  void give_or_compute(net::HttpRequest request, net::ResponseWriter writer);
+  bool passes_quickly(const net::HttpRequest& request) const;
+  bool may_answer_at_once(const net::HttpRequest& request) const;
 
   Service& service_;
   const Clock& clock_;
   gateway::Gateway* gateway_ = nullptr;
   AnswerCache* answers_ = nullptr;
   std::vector<Arrival> hooks_;
+  Later later_;  // null: nothing is put off
   std::atomic<bool> open_{false};
 };
 

@@ -152,6 +152,41 @@ bool Service::pass_on(gateway::Gateway& gateway, net::HttpRequest& request,
       });
 }
 
+bool Service::shares_limits() const {
+  const auto ours = access();
+  return ours->metering != nullptr && ours->metering->is_shared();
+}
+
+std::optional<std::shared_ptr<void>> Service::admit_again(const net::HttpRequest& request,
+                                                          net::ResponseWriter& writer,
+                                                          std::string_view model) {
+  auto* journey = gateway::Journey::of(request);
+  const auto names = directory();
+  const gateway::ModelTarget* target = names != nullptr ? names->find(model) : nullptr;
+  if (journey == nullptr || target == nullptr) return nullptr;
+  if (model.empty()) model = target->model;
+  const auto ours = access();
+  net::HttpRequest unused;
+  Call call{unused, writer, request.path, journey->caller(), nullptr};
+  if (!call.caller->may_ask(model)) {
+    refuse(call, not_allowed(model));
+    return {};
+  }
+  journey->note_model(model, target->model, ours->tenants->price_of(target->model));
+  journey->note_used({});
+  if (ours->metering == nullptr) return nullptr;
+  call.target = target->model;
+  gateway::MeterAsk ask = meter_ask(call, *ours);
+  ask.answer_tokens = 0;
+  auto permit = ours->metering->admit(std::move(ask));
+  if (!permit) {
+    refuse_over(call, permit.error());
+    return {};
+  }
+  for (const net::Header& header : (*permit)->headers()) writer.also(header);
+  return std::move(*permit);
+}
+
 void Service::dispatch(const Route& route, Call& call) {
   if (route.works && draining_) {
     return refuse(call, {Code::kUnavailable, "the server is shutting down, ask another one"});

@@ -64,8 +64,16 @@ class Service {
   // In front of handle(): true when the request, which has a Journey, is one for another backend,
   // and will be answered.
   bool pass_on(gateway::Gateway& gateway, net::HttpRequest& request, net::ResponseWriter& writer);
+  // For an answer that the cache has, or gets for another: counts the request, which uses no
+  // tokens, and holds it to the key's models and limits. Nothing: it has been refused. Null: not
+  // counted.
+  std::optional<std::shared_ptr<void>> admit_again(const net::HttpRequest& request,
+                                                   net::ResponseWriter& writer,
+                                                   std::string_view model);
   // Whether authenticating or admitting a request may wait for a disk or another server.
   bool asks_stores() const;
+  // The same of admit_again().
+  bool shares_limits() const;
 
   // From the next request on; those under way go on as they began.
   void configure(std::shared_ptr<const Access> access);

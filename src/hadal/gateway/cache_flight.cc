@@ -46,6 +46,7 @@ bool Flight::join(const std::shared_ptr<Member>& member) {
     if (over_ || dropped_) return false;
     members_.push_back(member);
     member->asked = !std::exchange(has_asked_, true);
+    if (member->asked) member->permit.reset();  // who computes it asks for one
     if (head_ && head_->status == 200) {
       tell_locked(*member, body_, false);
     } else if (promised_.every.count() > 0 && !std::exchange(member->promised, true)) {
@@ -107,6 +108,7 @@ void Flight::promise_locked() {
 }
 
 void Flight::tell_locked(Member& member, std::string_view bytes, bool last) {
+  if (last) member.permit.reset();  // before he can ask again
   const bool pieces = head_->streamed || sized_;
   if (!pieces) {
     if (last) member.writer.respond(head_->status, head_->headers, std::string(bytes));

@@ -23,6 +23,7 @@ class Flight : public std::enable_shared_from_this<Flight> {
   struct Member {
     explicit Member(net::ResponseWriter moved) : writer(std::move(moved)) {}
     net::ResponseWriter writer;
+    std::shared_ptr<void> permit;  // of one who waits for another's; see CacheStage::Admit
     std::atomic<bool> gone{false};
     bool promised = false;
     bool started = false;  // its head is out

@@ -14,6 +14,8 @@ namespace hadal::gateway {
 namespace {
 
 constexpr std::string_view kHeader = "x-hadal-cache";
+// Of a body that is looked through on a thread that moves bytes.
+constexpr size_t kAtOnceBytes = 16u << 10;
 
 // What is asked for, whatever the address is spelt like; empty: nothing that is kept.
 std::string_view subject(const net::HttpRequest& request) {
@@ -47,6 +49,7 @@ std::string clean(std::string_view text) {
 struct CacheStage::Asked {
   std::shared_ptr<const CacheConfig> config;
   std::string_view control;  // "on", "off", "refresh" or nothing
+  std::string model;         // as the client says it
   std::string key;
   std::string group;  // empty: similar questions do not count
   std::string question;
@@ -70,6 +73,7 @@ CacheStage::CacheStage(const CacheConfig& config, SourceOf source_of, Next next,
       similar_(static_cast<size_t>(config.semantic.entries)),
       salt_(random_salt()),
       config_(std::make_shared<const CacheConfig>(config)),
+      enabled_(config.enabled),
       mover_([this] { move_answers(); }) {}
 
 Result<std::unique_ptr<CacheStage>> CacheStage::make(const CacheConfig& config, SourceOf source_of,
@@ -102,6 +106,7 @@ void CacheStage::configure(const CacheConfig& config) {
   memory_.resize(config.memory);
   similar_.resize(static_cast<size_t>(config.semantic.entries));
   std::lock_guard lock(mutex_);
+  enabled_ = config.enabled;
   config_ = std::make_shared<const CacheConfig>(config);
 }
 
@@ -119,44 +124,83 @@ bool CacheStage::may_keep(const CacheConfig& config, const net::HttpRequest& req
   return canonical.temperature == 0.0 || (canonical.seeded && source.keeps_seed);
 }
 
-void CacheStage::handle(net::HttpRequest request, net::ResponseWriter writer,
-                        std::string_view scope) {
-  Asked asked;
-  asked.config = config();
-  const std::shared_ptr<net::RequestNotes> notes = request.notes;  // the request moves on
-  asked.journey = Journey::of(request);
+CacheStage::Ask CacheStage::read(const net::HttpRequest& request, std::string_view scope,
+                                 Asked* asked) const {
+  asked->config = config();
+  asked->journey = Journey::of(request);
   const std::string_view what = subject(request);
-  if (!asked.config->enabled || what.empty()) {
-    return next_(std::move(request), std::move(writer));
-  }
+  if (!asked->config->enabled || what.empty()) return Ask::kPasses;
   const auto canonical = api::canonical_request(request.body);
   const AnswerSource source = canonical ? source_of_(canonical->model) : AnswerSource();
-  if (!canonical || canonical->text.size() > asked.config->entry_max ||
-      !may_keep(*asked.config, request, *canonical, source)) {
-    asked.tell(metrics_, "bypass");
-    writer.also({std::string(kHeader), "bypass"});
-    return next_(std::move(request), std::move(writer));
+  if (!canonical || canonical->text.size() > asked->config->entry_max ||
+      !may_keep(*asked->config, request, *canonical, source)) {
+    return Ask::kBypasses;
   }
   const std::string about = fmt::format(
-      "{}{sep}{}{sep}{}{sep}{}{sep}{}{sep}{}{sep}", asked.config->epoch, clean(scope),
+      "{}{sep}{}{sep}{}{sep}{}{sep}{}{sep}{}{sep}", asked->config->epoch, clean(scope),
       clean(source.identity), what, clean(request.query),
       clean(fmt::format("{} {} {}", request.header("anthropic-version"),
                         request.header("anthropic-beta"), request.header("openai-beta"))),
       fmt::arg("sep", kSeparator));
-  asked.key = about + canonical->text;
-  asked.control = request.header(kHeader);
-  const SemanticConfig& semantic = asked.config->semantic;
+  asked->model = canonical->model;
+  asked->key = about + canonical->text;
+  asked->control = request.header(kHeader);
+  const SemanticConfig& semantic = asked->config->semantic;
   if (semantic.mode != "off" && !canonical->question.empty() &&
       (canonical->single_turn || semantic.multi_turn)) {
-    asked.group = about + canonical->frame;
-    asked.question = canonical->question;
-    asked.dry_run = semantic.mode == "dry-run";
+    asked->group = about + canonical->frame;
+    asked->question = canonical->question;
+    asked->dry_run = semantic.mode == "dry-run";
   }
+  return Ask::kMayBeKept;
+}
+
+std::optional<std::shared_ptr<void>> CacheStage::admit(const Asked& asked,
+                                                       const net::HttpRequest& request,
+                                                       net::ResponseWriter& writer) const {
+  if (!admit_) return nullptr;
+  return admit_(request, writer, asked.model);
+}
+
+void CacheStage::give(const Asked& asked, const net::HttpRequest& request, const AnswerPtr& answer,
+                      net::ResponseWriter& writer, std::string_view result) {
+  auto permit = admit(asked, request, writer);
+  if (!permit) return;
+  permit->reset();  // before he can ask again: he is not under way any more
+  replay(asked, answer, writer, result);
+}
+
+bool CacheStage::may_answer_at_once(const net::HttpRequest& request) const {
+  return enabled_ && request.body.size() <= kAtOnceBytes && !subject(request).empty();
+}
+
+bool CacheStage::answer_at_once(net::HttpRequest& request, net::ResponseWriter& writer,
+                                std::string_view scope) {
+  Asked asked;
+  if (read(request, scope, &asked) != Ask::kMayBeKept || asked.control == "refresh") return false;
+  const AnswerPtr answer = memory_.find(asked.key, clock_.unix_seconds());
+  if (answer == nullptr) return false;
+  give(asked, request, answer, writer, "memory");
+  return true;
+}
+
+void CacheStage::handle(net::HttpRequest request, net::ResponseWriter writer,
+                        std::string_view scope) {
+  Asked asked;
+  const std::shared_ptr<net::RequestNotes> notes = request.notes;  // the request moves on
+  const Ask kind = read(request, scope, &asked);
+  if (kind == Ask::kBypasses) {
+    asked.tell(metrics_, "bypass");
+    writer.also({std::string(kHeader), "bypass"});
+  }
+  if (kind != Ask::kMayBeKept) return next_(std::move(request), std::move(writer));
   if (asked.control != "refresh") {
     if (const AnswerPtr answer = memory_.find(asked.key, clock_.unix_seconds())) {
-      return replay(asked, answer, writer, "memory");
+      return give(asked, request, answer, writer, "memory");
     }
-    if (const AnswerPtr answer = find(asked.key)) return replay(asked, answer, writer, "disk");
+    if (const AnswerPtr answer = find(asked.key)) {
+      return give(asked, request, answer, writer, "disk");
+    }
   }
   StoredAnswer draft;
   draft.key = asked.key;
@@ -166,10 +210,14 @@ void CacheStage::handle(net::HttpRequest request, net::ResponseWriter writer,
   const bool anew = asked.control == "refresh";
   if (!anew) {
     if (const auto flight = under_way(asked.key)) {
+      auto permit = admit(asked, request, member->writer);
+      if (!permit) return;
+      member->permit = std::move(*permit);
       // Its head may go out at once, so the header is there first.
       member->writer.also({std::string(kHeader), "hit"});
       if (flight->join(member)) return asked.tell(metrics_, "joined");
-    } else if (answer_similar(asked, member->writer)) {
+      member->permit.reset();
+    } else if (answer_similar(asked, request, member->writer)) {
       return;
     }
   }
@@ -186,8 +234,12 @@ void CacheStage::handle(net::HttpRequest request, net::ResponseWriter writer,
     }
     // Another was first, a moment ago.
     flight->leave(member);
+    auto permit = admit(asked, *shared, member->writer);
+    if (!permit) return;
+    member->permit = std::move(*permit);
     member->writer.also({std::string(kHeader), "hit"});
     if (other->join(member)) return asked.tell(metrics_, "joined");
+    member->permit.reset();
   }
 }
 
@@ -218,7 +270,8 @@ AnswerPtr CacheStage::find(const std::string& key) {
   return *found;
 }
 
-bool CacheStage::answer_similar(const Asked& asked, net::ResponseWriter& writer) {
+bool CacheStage::answer_similar(const Asked& asked, const net::HttpRequest& request,
+                                net::ResponseWriter& writer) {
   if (asked.group.empty()) return false;
   const SemanticConfig& semantic = asked.config->semantic;
   const SimilarSearch search =
@@ -237,7 +290,7 @@ bool CacheStage::answer_similar(const Asked& asked, net::ResponseWriter& writer)
     metrics_.would_answer();
     return false;
   }
-  replay(asked, answer, writer, "semantic");
+  give(asked, request, answer, writer, "semantic");
   return true;
 }
 

@@ -12,6 +12,8 @@
 namespace hadal::gateway {
 namespace {
 
+constexpr Millis kTick{500};
+
 Nanos nanos(Millis value) { return std::chrono::duration_cast<Nanos>(value); }
 
 FleetRules fleet_rules(const BalancingConfig& config) {
@@ -143,7 +145,7 @@ Status Gateway::configure(const Config& config, std::shared_ptr<const Directory>
     }
     rules.push_back(backend_rules(backend));
   }
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   fleet_.configure(fleet_rules(config.balancing), rules);
   balancing_ = config.balancing;
   directory_ = std::move(directory);
@@ -166,12 +168,41 @@ Status Gateway::configure(const Config& config, std::shared_ptr<const Directory>
   }
   upstreams_ = std::move(now);
   show_locked();
+  if (!std::exchange(ticking_, true)) schedule_tick();
+  lock.unlock();
+  call_all();  // there may be more places now
   return {};
 }
 
 void Gateway::stop() {
   std::lock_guard lock(mutex_);
   ++generation_;
+  stopped_ = true;
+}
+
+// Some states end by time alone: what they allow is shown, and given to who waits for it.
+void Gateway::schedule_tick() {
+  net::call_after(io_, kTick, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    {
+      std::lock_guard lock(self->mutex_);
+      if (self->stopped_) return;
+      self->show_locked();
+      self->schedule_tick();
+    }
+    self->call_all();
+  });
+}
+
+void Gateway::call_all() {
+  std::vector<BackendId> ids;
+  {
+    std::lock_guard lock(mutex_);
+    if (line_.empty()) return;
+    for (const auto& [id, upstream] : upstreams_) ids.push_back(id);
+  }
+  for (const BackendId id : ids) call_next(id);
 }
 
 bool Gateway::is_passed_on(const net::HttpRequest& request) const {
@@ -258,7 +289,10 @@ void Gateway::call_next(BackendId freed) {
   {
     std::lock_guard lock(mutex_);
     const auto upstream = upstreams_.find(freed);
-    if (upstream == upstreams_.end()) return;
+    if (upstream == upstreams_.end() || line_.empty()) return;
+    // Who was called would only go back to where he stood.
+    if (fleet_.load(freed, clock_.now()).in_flight >= upstream->second->config.max_in_flight)
+      return;
     const TextPairs& models = upstream->second->config.models;
     const auto first = std::find_if(line_.begin(), line_.end(), [&](const auto& relay) {
       return relay->may_go_to(freed) &&

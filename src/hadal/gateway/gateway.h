@@ -111,6 +111,8 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
 
   // A place at a backend is free: for the first in line that it could serve.
   void call_next(BackendId freed);
+  void call_all();
+  void schedule_tick();
   Millis queue_wait() const;
   Millis hedge_after() const;
   Nanos back_after(std::string_view model);
@@ -138,6 +140,7 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   std::map<BackendId, std::shared_ptr<const Upstream>> upstreams_;
   std::map<BackendId, Condition> shown_;
   std::deque<std::shared_ptr<Relay>> line_;
+  bool ticking_ = false, stopped_ = false;
   uint64_t generation_ = 0;  // of the configuration; checks of an older one end
 };
 

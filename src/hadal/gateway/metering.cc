@@ -14,6 +14,7 @@ using std::chrono::seconds;
 
 constexpr Nanos kConnectEvery = seconds(1);
 constexpr Nanos kRenewEvery = seconds(20);
+constexpr Nanos kBehind = milliseconds(100);
 constexpr size_t kUnwrittenMax = 100'000;  // settled requests that wait for a disk that is gone
 
 std::vector<Subject> subjects_of(const Caller& caller) {
@@ -37,6 +38,25 @@ std::vector<Subject> limited(const std::vector<Subject>& subjects) {
   std::vector<Subject> result;
   std::copy_if(subjects.begin(), subjects.end(), std::back_inserter(result), is_limited);
   return result;
+}
+
+// To a row that is there already, as most of a moment's requests are of few keys.
+void add_change(std::vector<UsageChange>* changes, const UsageChange& more) {
+  for (UsageChange& one : *changes) {
+    if (one.day != more.day || one.key != more.key || one.tenant != more.tenant ||
+        one.model != more.model) {
+      continue;
+    }
+    one.requests += more.requests;
+    one.used.input_hit += more.used.input_hit;
+    one.used.input_miss += more.used.input_miss;
+    one.used.output += more.used.output;
+    one.nanos += more.nanos;
+    one.held.tokens += more.held.tokens;
+    one.held.nanos += more.held.nanos;
+    return;
+  }
+  changes->push_back(more);
 }
 
 int64_t whole_seconds(Nanos wait) {
@@ -219,7 +239,8 @@ tl::expected<std::shared_ptr<Permit>, MeterRefusal> Metering::admit(MeterAsk ask
   if (local.refused) return tl::unexpected<MeterRefusal>(refusal(asked, *local.refused));
   permit->metering_ = shared_from_this();
 
-  if (usage_ != nullptr) {
+  const bool is_free = permit->estimate_ == Cost{};
+  if (usage_ != nullptr && !is_free) {
     UsageChange change{asked.caller->tenant->name,
                        asked.caller->key.id,
                        asked.model,
@@ -275,7 +296,8 @@ void Metering::settle(Permit* permit, const Tokens& used) {
     job.subjects = limited(permit->subjects_);
     job.unshared = !job.ticket && !job.subjects.empty();
   }
-  if (usage_ != nullptr && (permit->held_ || actual.tokens > 0)) {
+  const bool is_free = permit->estimate_ == Cost{} && actual == Cost{};
+  if (usage_ != nullptr && (permit->held_ || is_free || actual.tokens > 0)) {
     UsageChange change{ask.caller->tenant->name,
                        ask.caller->key.id,
                        ask.model,
@@ -289,12 +311,17 @@ void Metering::settle(Permit* permit, const Tokens& used) {
   }
   std::lock_guard lock(mutex_);
   if (job.ticket) running_.erase(job.ticket->lease);
+  const bool is_first = settled_.empty();
+  const bool is_urgent = !is_free || job.ticket || job.unshared;
   if (settled_.size() < kUnwrittenMax) settled_.push_back(std::move(job));
-  wake_.notify_one();
+  urgent_ |= is_urgent;
+  if (is_first || is_urgent) wake_.notify_one();
 }
 
 void Metering::flush() {
   std::unique_lock lock(mutex_);
+  urgent_ = true;
+  wake_.notify_one();
   idle_.wait(lock, [&] { return settled_.empty() && !busy_; });
 }
 
@@ -307,6 +334,8 @@ void Metering::work() {
     } else {
       wake_.wait(lock, ready);
     }
+    wake_.wait_for(lock, kBehind, [&] { return ended_ || urgent_ || settled_.empty(); });
+    urgent_ = false;
     std::vector<Settled> batch = std::exchange(settled_, {});
     if (ended_ && batch.empty()) return;
     busy_ = true;
@@ -322,7 +351,7 @@ void Metering::work() {
 void Metering::write(std::vector<Settled> batch) {
   std::vector<UsageChange> changes;
   for (const Settled& job : batch) {
-    changes.insert(changes.end(), job.changes.begin(), job.changes.end());
+    for (const UsageChange& change : job.changes) add_change(&changes, change);
   }
   if (usage_ != nullptr && !changes.empty()) {
     if (const Status written = usage_->add(changes); !written) {

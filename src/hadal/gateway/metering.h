@@ -54,7 +54,8 @@ class Permit {
   ~Permit();
   Permit(const Permit&) = delete;
   Permit& operator=(const Permit&) = delete;
-  // Once; later calls do nothing.
+  // Once; later calls do nothing. A permit of an ask without tokens, as for an answer of the cache,
+  // is written a moment later (kBehind), with many others: a process that is killed forgets those.
   void settle(const Tokens& used);
   // Soft limits that this request is over, for its answer.
   const std::vector<net::Header>& headers() const { return headers_; }
@@ -98,6 +99,8 @@ class Metering : public std::enable_shared_from_this<Metering> {
 
   enum class Shared : uint8_t { kNone, kUp, kLost };
   Shared shared() const;
+  // Whether admit() may wait for another server, whatever is asked.
+  bool is_shared() const { return shared_ != nullptr; }
   // Whether admit() may wait for a disk or another server.
   bool asks_stores() const { return usage_ != nullptr || shared_ != nullptr; }
   UsageStore* usage() { return usage_.get(); }  // null: no accounts
@@ -153,6 +156,7 @@ class Metering : public std::enable_shared_from_this<Metering> {
   std::mutex mutex_;  // everything below
   std::condition_variable wake_, idle_;
   std::vector<Settled> settled_;
+  bool urgent_ = false;                     // some of settled_ should not wait for others
   std::map<std::string, Running> running_;  // by lease
   std::map<std::string, Cost> unshared_;    // the worker's, by subject
   int64_t unshared_month_ = 0;

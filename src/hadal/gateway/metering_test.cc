@@ -44,6 +44,31 @@ class MeteringTest : public ::testing::Test {
   std::shared_ptr<obs::Registry> registry_;
 };
 
+// As for an answer of the cache.
+TEST_F(MeteringTest, AnAskWithoutTokensCountsAndIsWrittenBehind) {
+  tenant_.limits.concurrent = 2;
+  tenant_.limits.tokens_per_day = 10;
+  {
+    auto metering = make({.usage_path = path_});
+    auto first = metering->admit(ask(0, 0, "k"));
+    auto second = metering->admit(ask(0, 0, "k"));
+    ASSERT_TRUE(first && second);
+    EXPECT_EQ(metering->admit(ask(0, 0, "k")).error().limit, "concurrent");
+    second->reset();
+    for (int i = 0; i < 20; ++i) ASSERT_TRUE(metering->admit(ask(0, 0, "k")));
+    first->reset();
+    metering->flush();
+    auto rows = UsageStore::open(path_).value()->sums(0, 1'000'000);
+    ASSERT_EQ(rows->size(), 1u);
+    EXPECT_EQ(rows->front().requests, 22);
+    EXPECT_EQ(rows->front().used, Tokens());
+    EXPECT_EQ(rows->front().held, Cost());
+    ASSERT_TRUE(metering->admit(ask(0, 0, "k")));
+  }
+  // The end writes what is left.
+  EXPECT_EQ(UsageStore::open(path_).value()->sums(0, 1'000'000)->front().requests, 23);
+}
+
 TEST_F(MeteringTest, AnEstimateIsChargedAndWhatIsNotUsedComesBack) {
   tenant_.limits.tokens_per_day = 100;
   auto metering = make({});

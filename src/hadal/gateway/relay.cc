@@ -10,8 +10,9 @@
 namespace hadal::gateway {
 namespace {
 
-constexpr size_t kWaitingMax = 64u << 10;  // bytes of an answer that wait for the client
-constexpr int64_t kAnswerTokens = 256;     // of a request that does not say
+constexpr size_t kWaitingMax = 64u << 10;   // bytes of an answer that wait for the client
+constexpr int64_t kGatheredMax = 64 << 10;  // bytes of an answer that goes out whole
+constexpr int64_t kAnswerTokens = 256;      // of a request that does not say
 
 // Another backend may do better with the same request.
 bool is_worth_a_retry(int status) {
@@ -108,6 +109,7 @@ void Relay::place_may_be_free(BackendId freed) {
   std::lock_guard lock(mutex_);
   if (!std::exchange(in_line_, false) || over_) return gateway_->call_next(freed);
   try_to_start(true);
+  if (!in_line_) gateway_->call_next(freed);  // there may be more places than one
 }
 
 void Relay::on_line_timeout() {
@@ -204,24 +206,40 @@ void Relay::on_head(size_t index, net::ClientHead head) {
 void Relay::begin_answer(Attempt& attempt, const net::ClientHead& head) {
   const std::string& backend = attempt.upstream().config.name;
   is_events_ = net::find_header(head.headers, "content-type").starts_with("text/event-stream");
-  gateway_->http_metrics_.answered(request_.path, head.status);
-  gateway_->metrics_.answered(target_.model, backend, head.status);
   if (journey_ != nullptr) journey_->note_backend(backend);
   std::vector<net::Header> headers = answer_headers(head.headers, backend);
   if (permit_) headers.insert(headers.end(), permit_->headers().begin(), permit_->headers().end());
-  if (head.content_length >= 0 || head.status == 204 || head.status == 304) {
+  close_as_ = outcome_of(head.status);
+  const bool is_sized = head.content_length >= 0 || head.status == 204 || head.status == 304;
+  if (is_sized && !is_events_ && head.content_length <= kGatheredMax) {
+    gathered_.emplace(Gathered{head.status,
+                               std::move(headers),
+                               static_cast<size_t>(std::max<int64_t>(head.content_length, 0)),
+                               {}});
+    return;
+  }
+  count_answer(head.status);
+  if (is_sized) {
     writer_->start_sized(head.status, std::move(headers),
                          static_cast<size_t>(std::max<int64_t>(head.content_length, 0)));
   } else {
     writer_->start_stream(head.status, std::move(headers));
   }
-  close_as_ = outcome_of(head.status);
+}
+
+void Relay::count_answer(int status) {
+  gateway_->http_metrics_.answered(request_.path, status);
+  gateway_->metrics_.answered(target_.model, attempts_[*winner_].upstream().config.name, status);
 }
 
 bool Relay::on_bytes(size_t index, std::string_view bytes) {
   std::lock_guard lock(mutex_);
   if (over_ || winner_ != index) return true;
   usage_.push(bytes);
+  if (gathered_) {
+    gathered_->body += bytes;
+    return true;
+  }
   if (!writer_->write(bytes)) return true;  // gone: on_client_gone follows, or has come
   if (writer_->waiting() < kWaitingMax) return true;
   writer_->on_room([call = attempts_[index].call] { call->resume(); });
@@ -234,6 +252,12 @@ void Relay::on_end(size_t index) {
   over_ = true;
   close(attempts_[index], close_as_);
   settle();
+  if (gathered_) {
+    count_answer(gathered_->status);
+    // A 304's length is of what it does not have.
+    writer_->start_sized(gathered_->status, std::move(gathered_->headers), gathered_->length);
+    writer_->write(gathered_->body);
+  }
   writer_->finish();
   writer_.reset();
 }
@@ -245,7 +269,10 @@ void Relay::on_fault(size_t index, net::ClientFault fault, const std::string& wh
   const std::string backend = attempt.upstream().config.name;
   log_to(gateway_->log_, LogLevel::kWarning, fmt::format("backend '{}': {}", backend, what));
   close(attempt, Outcome::kFailed);
-  if (winner_ == index) return break_off(attempt);
+  if (winner_ == index) {
+    if (gathered_) return refuse_fault(fault, backend);
+    return break_off(attempt);
+  }
   if (has_open_attempt()) return;  // the other one goes on
   // One that took too long to begin is being computed, most likely: asking for it again would only
   // make that worse.
@@ -254,6 +281,10 @@ void Relay::on_fault(size_t index, net::ClientFault fault, const std::string& wh
     gateway_->metrics_.retried(backend);
     return try_to_start(false);
   }
+  refuse_fault(fault, backend);
+}
+
+void Relay::refuse_fault(net::ClientFault fault, std::string_view backend) {
   switch (fault) {
     case net::ClientFault::kConnect:
       return refuse(502, "upstream_unreachable", "the backend cannot be reached", backend);

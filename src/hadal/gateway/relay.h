@@ -52,10 +52,12 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void close(Attempt& attempt, Outcome outcome);
   bool has_open_attempt() const;
   void begin_answer(Attempt& attempt, const net::ClientHead& head);
+  void count_answer(int status);  // the winner's
   void break_off(const Attempt& attempt);
   void refuse(int status, std::string_view code, const std::string& message,
               std::string_view backend, Nanos retry_after = Nanos(0));
   void refuse_for(NoBackend why);
+  void refuse_fault(net::ClientFault fault, std::string_view backend);
   std::string error_text(int status, std::string_view code, const std::string& message) const;
   void stop_timers();
   Ask ask() const;
@@ -81,6 +83,15 @@ class Relay : public std::enable_shared_from_this<Relay> {
   bool hedged_ = false;
   Outcome close_as_ = Outcome::kGood;  // when the winner's answer is whole
   bool is_events_ = false;             // the answer is a stream of events
+  // A small answer of a known length is gathered and goes out when it is whole, so that one that
+  // breaks off can still be told as an error.
+  struct Gathered {
+    int status = 0;
+    std::vector<net::Header> headers;
+    size_t length = 0;
+    std::string body;
+  };
+  std::optional<Gathered> gathered_;
   bool over_ = false;
   const std::shared_ptr<Permit> permit_;  // null: not counted
   UsageScan usage_;                       // of the winner's answer

@@ -76,6 +76,8 @@ class HttpServer::Impl {
   void drain();
   void leave(Session* session);
   void dispatch(HttpRequest request, std::shared_ptr<Exchange> exchange, Reservation held);
+  void run_later(std::function<void()> handle);
+  void guarded(const std::function<void()>& handle);
 
   asio::awaitable<void> accept();
   void refuse_connection(tcp::socket socket);
@@ -528,15 +530,21 @@ void HttpServer::Impl::dispatch(HttpRequest request, std::shared_ptr<Exchange> e
   const bool quick = options_.is_quick && options_.is_quick(request);
   auto job = std::make_shared<Job>(
       Job{std::move(request), ResponseWriter(std::move(exchange)), std::move(held)});
-  const auto handle = [this, job] {
-    try {
-      handler_(std::move(job->request), std::move(job->writer));
-    } catch (const std::exception& e) {
-      log_to(log_, LogLevel::kError, fmt::format("a request's handler threw: {}", e.what()));
-    }
-  };
-  if (quick) return handle();
-  asio::post(handlers_, handle);
+  const auto handle = [this, job] { handler_(std::move(job->request), std::move(job->writer)); };
+  if (quick) return guarded(handle);
+  run_later(handle);
+}
+
+void HttpServer::Impl::guarded(const std::function<void()>& handle) {
+  try {
+    handle();
+  } catch (const std::exception& e) {
+    log_to(log_, LogLevel::kError, fmt::format("a request's handler threw: {}", e.what()));
+  }
+}
+
+void HttpServer::Impl::run_later(std::function<void()> handle) {
+  asio::post(handlers_, [this, handle = std::move(handle)] { guarded(handle); });
 }
 
 void HttpServer::Impl::leave(Session* session) {
@@ -584,6 +592,7 @@ uint16_t HttpServer::port() const {
   return impl_->acceptor_.local_endpoint(ec).port();
 }
 asio::io_context& HttpServer::io() { return impl_->io_; }
+void HttpServer::run_later(std::function<void()> rest) { impl_->run_later(std::move(rest)); }
 int HttpServer::exchanges() const { return impl_->exchanges_; }
 void HttpServer::drain() { impl_->drain(); }
 void HttpServer::stop() { impl_->stop(); }

@@ -67,6 +67,9 @@ class HttpServer {
   // For clients that answer requests by asking others: on the same threads, nothing has to cross.
   // Destroy them before this.
   boost::asio::io_context& io();
+  // On a handler thread: for a handler that began on an I/O thread and finds that it has to wait.
+  // What it still holds of the request's body counts no more in bodies_bytes_max.
+  void run_later(std::function<void()> rest);
   // Requests handed to the handler and not yet answered to the last byte.
   int exchanges() const;
   // From now on every answer says "Connection: close", and idle connections are closed. New
