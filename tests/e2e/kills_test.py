@@ -8,6 +8,8 @@ What must hold after every restart:
   limits   what a tenant was given in all, before and after, stays within its day's tokens
   cache    an answer that was given once is given again, the same, without the model
   files    SQLite finds nothing wrong with them
+and at the end:
+  batches  each that was accepted has ended, with one result for each of its lines
 """
 
 import argparse
@@ -22,7 +24,7 @@ import threading
 import time
 import unittest
 
-from hadal_server import Server
+from hadal_server import Server, wait_for
 
 OPTIONS = argparse.ArgumentParser()
 OPTIONS.add_argument("binary", nargs="?", default="build/release/hadal")
@@ -38,9 +40,11 @@ backends:
 store: {{path: hadal.db}}
 admin: {{port: 0, key_env: HADAL_TEST_ADMIN_KEY}}
 cache: {{enabled: true, disk: answers.db}}
+batches: {{dir: batches, load: 100, at_once: 2}}
 prices: {{tiny: {{input_hit: 1, input_miss: 10, output: 100}}}}
 tenants:
   free: {{}}
+  jobs: {{}}
   bound: {{limits: {{tokens_per_day: {DAY_LIMIT}}}}}
   narrow: {{limits: {{concurrent: 2, requests_per_second: 1000}}}}
 """
@@ -174,6 +178,20 @@ class Load:
             self.tally.keys[made.json["id"]] = "active"
 
 
+def submit(server, key, lines):
+    """A batch of so many lines; its id, None where nobody knows."""
+    text = "\n".join(json.dumps({"custom_id": f"line {i}", "method": "POST", "url": CHAT, "body": {
+        "model": "tiny", "temperature": 0, "max_tokens": 4,
+        "messages": [{"role": "user", "content": f"What is {i} + {i}?"}]}}) for i in range(lines))
+    part = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    form = part.format("purpose", "batch") + part.format('file"; filename="in', text) + "--x--\r\n"
+    key = {"Authorization": f"Bearer {key}"}
+    file = server.request("POST", "/v1/files", form, {"Content-Type": "multipart/form-data; boundary=x", **key})
+    made = server.post("/v1/batches", {"input_file_id": file.json["id"], "endpoint": CHAT,
+                                       "completion_window": "24h"}, key)
+    return made.json["id"]
+
+
 class Kills(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -225,9 +243,19 @@ class Kills(unittest.TestCase):
                 self.assertEqual(answer.headers["X-Hadal-Cache"], "hit")
             self.assertEqual(answer.json["choices"][0]["message"].get("content") or "", text)
 
+    def check_batches(self, server, key, batches):
+        key = {"Authorization": f"Bearer {key}"}
+        for batch, lines in batches.items():
+            wait_for(lambda: server.get(f"/v1/batches/{batch}", key).json["status"] == "completed",
+                     f"{batch} does not end", 300)
+            output = server.get(f"/v1/batches/{batch}", key).json["output_file_id"]
+            results = server.get(f"/v1/files/{output}/content", key).text.splitlines()
+            self.assertEqual([json.loads(one)["custom_id"] for one in results],
+                             [f"line {i}" for i in range(lines)], batch)
+
     def test_nothing_acknowledged_is_lost(self):
         rng = random.Random(OPTIONS.seed)
-        tally, day, killed = Tally(), datetime.date.today(), []
+        tally, day, killed, batches = Tally(), datetime.date.today(), [], {}
         load = Load(tally, OPTIONS.seed)
         began = time.monotonic()
         print("seed", OPTIONS.seed, flush=True)
@@ -236,7 +264,7 @@ class Kills(unittest.TestCase):
                 with Gateway(self.config) as server:
                     server.dying = False
                     if life == 0:
-                        for tenant in ("free", "bound", "narrow"):
+                        for tenant in ("free", "bound", "narrow", "jobs"):
                             made = server.admin("POST", "/admin/v1/keys", {"tenant": tenant})
                             load.keys[tenant] = made.json["key"]
                         for thread in load.threads:
@@ -244,7 +272,11 @@ class Kills(unittest.TestCase):
                     else:
                         self.check(server, load, killed, day)
                     if life == OPTIONS.kills:
+                        self.check_batches(server, load.keys["jobs"], batches)
                         break
+                    if rng.random() < 0.3 or life == 0:
+                        lines = rng.randrange(1, 20)
+                        batches[submit(server, load.keys["jobs"], lines)] = lines
                     load.server = server
                     time.sleep(rng.choice([0.02, 0.1, 0.3, 0.7]) * (0.5 + rng.random()))
                     server.dying = True
@@ -261,7 +293,7 @@ class Kills(unittest.TestCase):
         print(json.dumps({
             "kills": OPTIONS.kills, "seconds": round(time.monotonic() - began), "requests": len(tally.asked),
             "answered": sum(entry[2] is not None for entry in tally.asked), "cache hits": tally.hits,
-            "refused by limits": tally.refused, "keys": len(tally.keys),
+            "refused by limits": tally.refused, "keys": len(tally.keys), "batches": len(batches), "lines": sum(batches.values()),
             "tokens acknowledged": least, "in the store": self.used("free"), "at most": most}))
 
 
