@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,6 +254,18 @@ class Batches(Fixture):
             self.assertEqual(server.get("/v1/batches?after=none").status, 404)
             self.assertEqual(server.request("PUT", "/v1/files").status, 405)
             self.assertEqual(server.post("/v1/files", {"purpose": "batch"}).status, 400)
+
+    def test_a_disk_that_is_gone_is_said_and_live_requests_go_on(self):
+        self.write()
+        files = os.path.join(self.folder.name, "batches", "files")
+        with self.server() as server:
+            shutil.rmtree(files)
+            gone = upload(server, line(1))
+            self.assertEqual((gone.status, gone.headers["Retry-After"]), (503, "5"))
+            self.assertNotIn(files, gone.text)
+            self.assertEqual(server.post(CHAT, ask(1)).status, 200)
+            os.mkdir(files)
+            self.assertEqual(wait_ended(server, self.submit(server, line(1)))["status"], "completed")
 
     def test_where_nothing_is_configured_it_is_said(self):
         with Server(BINARY) as server:

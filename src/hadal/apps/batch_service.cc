@@ -20,6 +20,7 @@ using std::chrono::duration_cast;
 using std::chrono::seconds;
 
 constexpr size_t kFilenameBytesMax = 255;
+constexpr size_t kFormPiece = 64u << 10;
 constexpr int64_t kFilesListed = 10'000;
 constexpr int64_t kBatchesListed = 100;
 constexpr std::string_view kId = "{id}";
@@ -162,7 +163,11 @@ api::Parsed<gateway::FileRecord> BatchService::read_form(Call& call, std::string
   net::MultipartLimits limits;
   limits.body_bytes = call.config.file_max;
   net::MultipartReader reader(boundary, limits);
-  HADAL_TRY_VOID(reader.feed(call.request.body));
+  // In pieces, so that the reader never holds a second copy of it all.
+  const std::string_view body = call.request.body;
+  for (size_t at = 0; at < body.size(); at += kFormPiece) {
+    HADAL_TRY_VOID(reader.feed(body.substr(at, kFormPiece)));
+  }
   call.request.body = {};
   HADAL_TRY(std::vector<net::FormPart> parts, reader.finish());
   gateway::FileRecord file;
