@@ -166,5 +166,47 @@ TEST(TenantConfiguration, WhatPointsNowhereIsRefused) {
   for (const auto& [yaml, error] : cases) EXPECT_THAT(errors_of(yaml), HasSubstr(error)) << yaml;
 }
 
+TEST_F(KeyedTenants, WorkGoesOnInACallersNameUntilTheKeyIsGone) {
+  a_.priority = 3;
+  a_.weight = 2;
+  const TenantPolicy policy({a_, b_}, {"file", "other"}, keys_);
+  const std::string key = make("a", {"small"});
+  const auto live = *policy.authenticate(bearer(key), kNow);
+  const std::string tag = policy.tag_of(bearer(key), *live);
+  const auto caller = *policy.restore(tag, kNow);
+  EXPECT_TRUE(caller->background);
+  EXPECT_FALSE(live->background);
+  EXPECT_EQ(caller->tenant->priority, kBackgroundPriority);
+  EXPECT_EQ(caller->tenant->weight, 2);
+  EXPECT_EQ(caller->key, live->key);
+  EXPECT_EQ(caller->cache_scope("s"), live->cache_scope("s"));
+  EXPECT_TRUE(caller->may_ask("small"));
+  EXPECT_FALSE(caller->may_ask("large"));
+  ASSERT_TRUE(keys_->revoke(live->key.id, kNow));
+  EXPECT_EQ(policy.restore(tag, kNow).error().code, Code::kUnauthorized);
+  EXPECT_EQ(TenantPolicy({a_}, {}, nullptr).restore(tag, kNow).error().code, Code::kUnauthorized);
+  EXPECT_EQ(policy.restore("0123456789ab", kNow).error().code, Code::kUnauthorized);
+  EXPECT_EQ(policy.restore("", kNow).error().code, Code::kUnauthorized);
+
+  std::set<std::string> tags;
+  for (const char* one : {"file", "other"}) {
+    const auto known = *policy.authenticate(bearer(one), kNow);
+    const std::string file_tag = policy.tag_of(bearer(one), *known);
+    EXPECT_EQ(file_tag.find(one, 5), std::string::npos);
+    EXPECT_TRUE(policy.restore(file_tag, kNow));
+    EXPECT_EQ(TenantPolicy({}, {"third"}, nullptr).restore(file_tag, kNow).error().code,
+              Code::kUnauthorized);
+    tags.insert(file_tag);
+  }
+  EXPECT_EQ(tags.size(), 2u);
+}
+
+TEST(Tenants, WithoutKeysEverybodysWorkIsOne) {
+  const TenantPolicy policy({}, {}, nullptr);
+  const auto caller = *policy.authenticate(bearer("whatever"), kNow);
+  EXPECT_EQ(policy.tag_of(bearer("whatever"), *caller), "");
+  EXPECT_TRUE((*policy.restore("", kNow))->background);
+}
+
 }  // namespace
 }  // namespace hadal::gateway
