@@ -80,22 +80,7 @@ struct Form {
   template <int kQueries>
   HADAL_APART static void run(const SpanTile& tile, int first, const __m512i* values,
                               int64_t column, int64_t stride) {
-    __m512 sums[kQueries][4];
-    float* context = tile.context + first * stride + column;
-#pragma GCC unroll 4
-    for (int q = 0; q < kQueries; ++q) {
-      const __m512 shrink = _mm512_set1_ps(tile.shrink[first + q]);
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) {
-        sums[q][v] = _mm512_mul_ps(load_floats(context + q * stride + 16 * v), shrink);
-      }
-    }
-    add_words<Dot, kQueries>(sums, tile.scores + first, values, (tile.tokens + 1) / 2);
-#pragma GCC unroll 4
-    for (int q = 0; q < kQueries; ++q) {
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) _mm512_store_ps(context + q * stride + 16 * v, sums[q][v]);
-    }
+    run_floats<Dot, kQueries>(tile, first, values, (tile.tokens + 1) / 2, column, stride);
   }
 };
 
@@ -134,13 +119,8 @@ inline void soften(const PartForm&, SpanTile& tile, const std::byte* const*) {
   tile.tokens % 2 == 0 && all_see_all(tile) ? soften_as<true>(tile) : soften_as<false>(tile);
 }
 
-inline void finish(float sum, const float* context, int64_t width, float* row) {
-  const float factor = 1.0f / sum;
-  for (int64_t c = 0; c < width; ++c) row[c] = context[c] * factor;
-}
-
 constexpr DirectKernels kBf16Kernels = {
-    kSpan, &takes, &tile_bytes, &context_stride, &pack, &score, &soften, &accumulate, &finish,
+    kSpan, &takes, &tile_bytes, &context_stride, &pack, &score, &soften, &accumulate, &finish_plain,
 };
 
 }  // namespace

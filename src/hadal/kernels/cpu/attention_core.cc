@@ -55,6 +55,7 @@ const DirectKernels* direct_kernels(const CpuContext& context, const PartForm& k
                                     const PartForm& values, int64_t head_width) {
   if (context.isa == Isa::kAvx2) return nullptr;
   const DirectKernels* kernels = nullptr;
+  if (keys.dtype == DType::kF16) kernels = &avx512::f16_attention();
   if (keys.dtype == DType::kI8) kernels = &avx512::int8_attention();
   if (keys.dtype == DType::kBF16 && context.bf16_dots) kernels = &avx512::bf16_attention();
   return kernels != nullptr && kernels->takes(keys, values, head_width) ? kernels : nullptr;

@@ -158,34 +158,46 @@ HADAL_INLINE void add_steps(Sum (*sums)[kFours], const std::byte* queries, int64
   }
 }
 
+// The keys of the block of tokens from `block` on meet all tiles: key `t` lies at first + t * stride.
 // Form::score_block<fours>(keys, queries, key, stride, scores) scores kTogether keys.
+template <class Form>
+HADAL_INLINE void score_one_block(const PartForm& keys, const SpanTile* tiles, int count,
+                                  const std::byte* first, int64_t stride, int block, Ahead& ahead) {
+  for (int i = 0; i < count; ++i) {
+    const SpanTile& tile = tiles[i];
+    for (int t = 0; t < kDirectBlock; t += kTogether) {
+      const std::byte* key = first + t * stride;
+      float* scores = tile.scores + (block + t) * 16;
+      call_step(ahead);
+      switch ((tile.lanes + 3) / 4) {
+        case 1:
+          Form::template score_block<1>(keys, tile.queries, key, stride, scores);
+          break;
+        case 2:
+          Form::template score_block<2>(keys, tile.queries, key, stride, scores);
+          break;
+        case 3:
+          Form::template score_block<3>(keys, tile.queries, key, stride, scores);
+          break;
+        default:
+          Form::template score_block<4>(keys, tile.queries, key, stride, scores);
+      }
+    }
+  }
+}
+
+inline void spread_scores(int count, int tokens, Ahead& ahead) {
+  ahead.spread((tokens + kDirectBlock - 1) / kDirectBlock * count * (kDirectBlock / kTogether));
+}
+
+// Keys as they lie in the cache.
 template <class Form>
 HADAL_INLINE void score_tiles(const PartForm& keys, const SpanTile* tiles, int count,
                               const std::byte* const* rows, int64_t stride, int tokens,
                               Ahead& ahead) {
-  ahead.spread((tokens + kDirectBlock - 1) / kDirectBlock * count * (kDirectBlock / kTogether));
+  spread_scores(count, tokens, ahead);
   for (int block = 0; block < tokens; block += kDirectBlock) {
-    for (int i = 0; i < count; ++i) {
-      const SpanTile& tile = tiles[i];
-      for (int t = 0; t < kDirectBlock; t += kTogether) {
-        const std::byte* key = rows[block] + t * stride;
-        float* scores = tile.scores + (block + t) * 16;
-        call_step(ahead);
-        switch ((tile.lanes + 3) / 4) {
-          case 1:
-            Form::template score_block<1>(keys, tile.queries, key, stride, scores);
-            break;
-          case 2:
-            Form::template score_block<2>(keys, tile.queries, key, stride, scores);
-            break;
-          case 3:
-            Form::template score_block<3>(keys, tile.queries, key, stride, scores);
-            break;
-          default:
-            Form::template score_block<4>(keys, tile.queries, key, stride, scores);
-        }
-      }
-    }
+    score_one_block<Form>(keys, tiles, count, rows[block], stride, block, ahead);
   }
 }
 
@@ -247,4 +259,31 @@ HADAL_INLINE void accumulate_tiles(int64_t width, const SpanTile* tiles, int cou
     }
     run_tiles<Form>(tiles, count, values, column, stride, ahead);
   }
+}
+
+// What forms whose sums are floats share: run() over `words` words of values, and finish().
+template <class Dot, int kQueries>
+HADAL_INLINE void run_floats(const SpanTile& tile, int first, const __m512i* values, int words,
+                             int64_t column, int64_t stride) {
+  __m512 sums[kQueries][4];
+  float* context = tile.context + first * stride + column;
+#pragma GCC unroll 4
+  for (int q = 0; q < kQueries; ++q) {
+    const __m512 shrink = _mm512_set1_ps(tile.shrink[first + q]);
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+      sums[q][v] = _mm512_mul_ps(load_floats(context + q * stride + 16 * v), shrink);
+    }
+  }
+  add_words<Dot, kQueries>(sums, tile.scores + first, values, words);
+#pragma GCC unroll 4
+  for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) _mm512_store_ps(context + q * stride + 16 * v, sums[q][v]);
+  }
+}
+
+inline void finish_plain(float sum, const float* context, int64_t width, float* row) {
+  const float factor = 1.0f / sum;
+  for (int64_t c = 0; c < width; ++c) row[c] = context[c] * factor;
 }

@@ -1,13 +1,14 @@
 // Attention in the cache's own precision: keys and values meet queries and softmax weights as they
-// lie in the cache, by the processor's dot products of bf16 or int8. Tiles as in
-// attention_kernels.h: one query a lane.
+// lie in the cache, by the processor's dot products of bf16 or int8, or as floats from f16. Tiles
+// as in attention_kernels.h: one query a lane.
 //
 // What is rounded, besides the cache: bf16: scaled queries and weights, to bf16. int8: a query's
 // coarse part to int8 with one scale, its fine part to 12 bits with another; weights (times the
-// value's scale) to 8 bits of the greatest that the query has in a span. Integer sums are exact, so
-// their order is free; of bf16, a score is four sums of every fourth pair of elements, added 0 + 2,
-// 1 + 3, then both, and a context takes positions in ascending pairs. Both ways a lane's numbers are
-// a function of its query and of the positions that it sees.
+// value's scale) to 8 bits of the greatest that the query has in a span. f16: nothing. Integer sums
+// are exact, so their order is free; of bf16, a score is four sums of every fourth pair of
+// elements, added 0 + 2, 1 + 3, then both, and a context takes positions in ascending pairs; of f16
+// likewise, by single elements and positions. In all a lane's numbers are a function of its query
+// and of the positions that it sees.
 #pragma once
 
 #include <algorithm>
@@ -90,6 +91,7 @@ struct DirectKernels {
 namespace avx512 {
 const DirectKernels& int8_attention();  // VNNI
 const DirectKernels& bf16_attention();  // AVX-512-BF16
+const DirectKernels& f16_attention();   // float arithmetic
 }  // namespace avx512
 
 }  // namespace hadal::kernels::cpu
