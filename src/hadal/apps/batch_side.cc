@@ -151,7 +151,8 @@ Result<std::unique_ptr<BatchSide>> BatchSide::make(const gateway::BatchConfig& c
   front.on_arrival(
       [self](net::HttpRequest& request, net::ResponseWriter& writer, gateway::Journey& journey) {
         return self->arrive(request, writer, journey);
-      });
+      },
+      false);
   return side;
 }
 

@@ -11,9 +11,8 @@ bool Front::passes_quickly(const net::HttpRequest& request) const {
   return gateway_ != nullptr && gateway_->is_surely_passed_on(request) && !service_.asks_stores();
 }
 
-// Hooks may wait for their stores.
 bool Front::may_answer_at_once(const net::HttpRequest& request) const {
-  return later_ && answers_ != nullptr && hooks_.empty() && answers_->may_answer_at_once(request) &&
+  return later_ && answers_ != nullptr && !hooks_wait_ && answers_->may_answer_at_once(request) &&
          !service_.shares_limits();
 }
 

@@ -36,7 +36,11 @@ class Front {
 
   void set_gateway(gateway::Gateway* gateway) { gateway_ = gateway; }
   void set_answers(AnswerCache* answers) { answers_ = answers; }
-  void on_arrival(Arrival hook) { hooks_.push_back(std::move(hook)); }
+  // `waits`: for a disk or another server, with requests that are asked of a model.
+  void on_arrival(Arrival hook, bool waits = true) {
+    hooks_.push_back(std::move(hook));
+    hooks_wait_ = hooks_wait_ || waits;
+  }
   // The server runs before the rest of the process is there: until now requests go to the service,
   // which says what it is waiting for.
   void open() { open_ = true; }
@@ -67,6 +71,7 @@ class Front {
   gateway::Gateway* gateway_ = nullptr;
   AnswerCache* answers_ = nullptr;
   std::vector<Arrival> hooks_;
+  bool hooks_wait_ = false;
   Later later_;  // null: nothing is put off
   std::atomic<bool> open_{false};
 };
