@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "hadal/apps/admin_json.h"
@@ -25,6 +26,7 @@ const std::vector<AdminService::Route>& AdminService::routes() {
       {"GET", "/admin/v1/keys", &AdminService::list_keys},
       {"DELETE", "/admin/v1/keys/", &AdminService::revoke_key},
       {"POST", "/admin/v1/reload", &AdminService::reload},
+      {"DELETE", "/admin/v1/cache", &AdminService::forget_answers},
       {"GET", "/metrics", &AdminService::metrics},
   };
   return kRoutes;
@@ -33,6 +35,11 @@ const std::vector<AdminService::Route>& AdminService::routes() {
 void AdminService::configure(AdminAccess access) {
   std::lock_guard lock(mutex_);
   access_ = std::move(access);
+}
+
+void AdminService::set_cache(Invalidate invalidate) {
+  std::lock_guard lock(mutex_);
+  invalidate_ = std::move(invalidate);
 }
 
 void AdminService::handle(net::HttpRequest request, net::ResponseWriter writer) {
@@ -46,6 +53,7 @@ void AdminService::handle(net::HttpRequest request, net::ResponseWriter writer) 
     return refuse(call, {Code::kUnauthorized,
                          "the admin key is needed: send the header 'Authorization: Bearer KEY'"});
   }
+  if (witness_ && witness_(request, writer)) return;
   bool known = false;
   for (const Route& route : routes()) {
     const bool below = route.path.ends_with('/');
@@ -107,6 +115,45 @@ void AdminService::revoke_key(Call& call) {
 void AdminService::reload(Call& call) {
   reload_();
   reply(call, 202, R"({"status":"reading the configuration again"})");
+}
+
+// ?tenant=NAME, ?model=NAME, both, or ?all=true: nothing goes by a forgotten parameter.
+void AdminService::forget_answers(Call& call) {
+  gateway::CacheFilter filter;
+  bool all = false, good = true;
+  std::string_view rest = call.request.query;
+  while (!rest.empty()) {
+    const std::string_view pair = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(pair.size() + 1, rest.size()));
+    const size_t equals = std::min(pair.find('='), pair.size());
+    const std::string_view name = pair.substr(0, equals);
+    std::string value;
+    good = good && equals < pair.size() &&
+           net::decode_path("/" + std::string(pair.substr(equals + 1)), &value) && value.size() > 1;
+    if (!good) break;
+    value.erase(0, 1);
+    if (name == "tenant") {
+      filter.tenant = std::move(value);
+    } else if (name == "model") {
+      filter.model = std::move(value);
+    } else if (name == "all" && value == "true") {
+      all = true;
+    } else {
+      good = false;
+    }
+  }
+  if (!good || all == (!filter.tenant.empty() || !filter.model.empty())) {
+    return refuse(call, {Code::kInvalidInput, "expected ?tenant=NAME, ?model=NAME or ?all=true"});
+  }
+  Invalidate invalidate;
+  {
+    std::lock_guard lock(mutex_);
+    invalidate = invalidate_;
+  }
+  if (!invalidate) return refuse(call, {Code::kUnavailable, "the cache is not there yet"});
+  auto gone = invalidate(filter);
+  if (!gone) return refuse(call, std::move(gone.error()));
+  reply(call, 200, fmt::format(R"({{"removed":{}}})", *gone));
 }
 
 void AdminService::metrics(Call& call) {

@@ -12,6 +12,7 @@
 
 #include "hadal/api/error.h"
 #include "hadal/base/clock.h"
+#include "hadal/gateway/cache_stage.h"
 #include "hadal/gateway/key_store.h"
 #include "hadal/gateway/tenants.h"
 #include "hadal/net/exchange.h"
@@ -34,6 +35,12 @@ class AdminService {
                const Clock& clock, std::function<void()> reload);
 
   void configure(AdminAccess access);
+  // Sees what is asked for with the right key, before it is done. True: it has answered.
+  using Witness = std::function<bool(const net::HttpRequest&, net::ResponseWriter&)>;
+  void set_witness(Witness witness) { witness_ = std::move(witness); }  // before handle()
+  // Forgets answers of the cache; how many.
+  using Invalidate = std::function<Result<uint64_t>(const gateway::CacheFilter&)>;
+  void set_cache(Invalidate invalidate);
   void handle(net::HttpRequest request, net::ResponseWriter writer);
 
  private:
@@ -58,14 +65,17 @@ class AdminService {
   void revoke_key(Call& call);
   void reload(Call& call);
   void metrics(Call& call);
+  void forget_answers(Call& call);
 
   const std::shared_ptr<gateway::KeyStore> keys_;
   const std::shared_ptr<obs::Registry> registry_;
   const Clock& clock_;
   const std::function<void()> reload_;
+  Witness witness_;
   HttpMetrics http_metrics_;
   std::mutex mutex_;
   AdminAccess access_;
+  Invalidate invalidate_;
 };
 
 }  // namespace hadal::apps

@@ -96,6 +96,7 @@ std::string AnswerCache::scope_of(const net::HttpRequest& request) {
     scope = gateway::hex(gateway::sha256(fmt::format("{}\n{}", authorization, api_key)));
   }
   if (const auto* journey = gateway::Journey::of(request)) {
+    scope = fmt::format("{}\n{}", journey->caller()->tenant->name, scope);
     const gateway::Choice choice = journey->choice();
     scope +=
         fmt::format("\n{}\n{}\n{}", choice.version, choice.model, fmt::join(choice.backends, ","));

@@ -39,6 +39,10 @@ class AnswerCache {
     return stage_->may_answer_at_once(request);
   }
   bool answer_at_once(net::HttpRequest& request, net::ResponseWriter& writer);
+  // See CacheStage.
+  Result<uint64_t> invalidate(const gateway::CacheFilter& filter) {
+    return stage_->invalidate(filter);
+  }
   // A request that the service lets through.
   void handle(net::HttpRequest request, net::ResponseWriter writer);
 

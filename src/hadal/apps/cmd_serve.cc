@@ -13,8 +13,10 @@
 
 #include "hadal/api/error.h"
 #include "hadal/apps/answer_cache.h"
+#include "hadal/apps/audit.h"
 #include "hadal/apps/batch_side.h"
 #include "hadal/apps/commands.h"
+#include "hadal/apps/edge.h"
 #include "hadal/apps/flags.h"
 #include "hadal/apps/front.h"
 #include "hadal/apps/runtime.h"
@@ -46,6 +48,7 @@ struct ServeFlags {
   bool print_docs = false;
 
   bool keyed = false;  // a key is needed
+  bool tls = false;
 };
 
 Result<std::vector<std::string>> read_keys(const ServeFlags& flags) {
@@ -60,11 +63,13 @@ void print_ready(const ServeFlags& flags, uint16_t port, const std::string& mode
   const bool everywhere = flags.host == "0.0.0.0" || flags.host == "::";
   const bool v6 = flags.host.find(':') != std::string::npos;
   const std::string host = everywhere ? "127.0.0.1" : v6 ? "[" + flags.host + "]" : flags.host;
+  const char* scheme = flags.tls ? "https" : "http";
   fmt::print(
-      "model    {}\naddress  http://{}:{}\ntry      curl http://{}:{}/v1/chat/completions {}"
+      "model    {}\naddress  {}://{}:{}\ntry      curl {}://{}:{}/v1/chat/completions {}"
       "-H 'Content-Type: application/json' "
       "-d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is 17 + 25?\"}}]}}'\n",
-      model, host, port, host, port, flags.keyed ? "-H \"Authorization: Bearer $KEY\" " : "");
+      model, scheme, host, port, scheme, host, port,
+      flags.keyed ? "-H \"Authorization: Bearer $KEY\" " : "");
   std::fflush(stdout);
 }
 
@@ -188,6 +193,11 @@ Result<gateway::Config> take_config(const CLI::App& app, ServeFlags* flags) {
   return config;
 }
 
+int failure(std::string_view what) {
+  fmt::print(stderr, "hadal serve: {}\n", what);
+  return 1;
+}
+
 int usage_error(std::string_view what) {
   fmt::print(stderr, "hadal serve: {}\n", what);
   return kUsageError;
@@ -205,9 +215,22 @@ net::ServerOptions server_options(const ServeFlags& flags) {
 }
 
 int check_config(const std::string& path, const gateway::Config& config) {
+  if (const Status times = check_times(config); !times) return usage_error(times.error().what);
   fmt::print("{}: good, {} backends, {} aliases\n", path, config.backends.size(),
              config.aliases.size());
   return 0;
+}
+
+// Null without a configuration.
+Result<std::unique_ptr<Edge>> make_edge(const std::optional<gateway::Config>& config,
+                                        obs::Registry& registry, ServeFlags* flags) {
+  if (!config) return std::unique_ptr<Edge>();
+  HADAL_TRY(auto state, Edge::read(*config));
+  if (const Status times = check_times(*config); !times) {
+    stderr_log(LogLevel::kInfo)(LogLevel::kWarning, times.error().what);
+  }
+  flags->tls = state->tls != nullptr;
+  return std::make_unique<Edge>(std::move(state), registry);
 }
 
 // The operator's endpoints. Null where there are none.
@@ -217,18 +240,25 @@ struct AdminSide {
 };
 
 Result<AdminSide> start_admin(LiveConfig& live, std::shared_ptr<obs::Registry> registry,
-                              const Clock& clock) {
+                              const Clock& clock, gateway::AuditStage* audit) {
   AdminSide side;
   const gateway::AdminConfig& admin = live.config().admin;
   if (!admin.on()) return side;
   side.service = std::make_unique<AdminService>(live.keys(), std::move(registry), clock,
                                                 [] { ::kill(::getpid(), SIGHUP); });
   live.attach(side.service.get());
+  if (audit != nullptr) {
+    side.service->set_witness(
+        [audit](const net::HttpRequest& request, net::ResponseWriter& writer) {
+          return audit->admin(request, writer);
+        });
+  }
   net::ServerOptions options;
   options.host = admin.host;
   options.port = static_cast<uint16_t>(admin.port);
   options.handler_threads = 1;
   options.connections_max = 64;
+  options.tls = live.edge()->state()->admin_tls;
   HADAL_TRY(side.server, net::HttpServer::start(
                              std::move(options),
                              [service = side.service.get()](net::HttpRequest request,
@@ -241,19 +271,25 @@ Result<AdminSide> start_admin(LiveConfig& live, std::shared_ptr<obs::Registry> r
 
 // Stores, the admin port, and then what the configuration says of the rest.
 Result<AdminSide> begin(LiveConfig& live, const std::shared_ptr<obs::Registry>& registry,
-                        const Clock& clock) {
+                        const Clock& clock, Front& front,
+                        std::unique_ptr<gateway::AuditStage>* audit) {
   HADAL_TRY_VOID(live.open_store(registry, clock));
-  HADAL_TRY(AdminSide side, start_admin(live, registry, clock));
+  HADAL_TRY(*audit, start_audit(live, front, clock, *registry, stderr_log(LogLevel::kInfo)));
+  HADAL_TRY(AdminSide side, start_admin(live, registry, clock, audit->get()));
   HADAL_TRY_VOID(live.apply(gateway::Config(live.config())));
   return side;
 }
 
-Result<std::unique_ptr<net::HttpServer>> start_server(const ServeFlags& flags, Front& front) {
+// `edge`: null without a configuration.
+Result<std::unique_ptr<net::HttpServer>> start_server(const ServeFlags& flags, Front& front,
+                                                      const Edge* edge) {
   net::ServerOptions options = server_options(flags);
-  options.is_quick = [&](const net::HttpRequest& request) { return front.is_quick(request); };
+  options.is_quick = [&front](const net::HttpRequest& request) { return front.is_quick(request); };
+  if (edge != nullptr) options.tls = edge->state()->tls;
   return net::HttpServer::start(
       std::move(options),
-      [&](net::HttpRequest request, net::ResponseWriter writer) {
+      [&front, edge](net::HttpRequest request, net::ResponseWriter writer) {
+        if (edge != nullptr && edge->admit(request, writer)) return;
         front.handle(std::move(request), std::move(writer));
       },
       stderr_log(LogLevel::kInfo));
@@ -307,17 +343,17 @@ int cmd_serve(int argc, char** argv) {
     if (flags.check) return check_config(flags.config, *config);
   }
 
-  signal(SIGPIPE, SIG_IGN);
+  for (const int ignored : {SIGPIPE, SIGXFSZ}) signal(ignored, SIG_IGN);  // errors say the same
   Signals signals = config ? Signals({SIGTERM, SIGINT, SIGHUP}) : Signals({SIGTERM, SIGINT});
   const SystemClock clock;
   auto registry = std::make_shared<obs::Registry>();
   Service service({std::move(*keys), std::string(version())}, registry, clock);
+  std::unique_ptr<gateway::AuditStage> audit;  // the last to go
   Front front(service, clock);
-  auto server = start_server(flags, front);
-  if (!server) {
-    fmt::print(stderr, "hadal serve: {}\n", server.error().what);
-    return 1;
-  }
+  auto edge = make_edge(config, *registry, &flags);
+  if (!edge) return usage_error(edge.error().what);
+  auto server = start_server(flags, front, edge->get());
+  if (!server) return failure(server.error().what);
   std::shared_ptr<gateway::Gateway> gateway;  // shared with the requests under way
   std::unique_ptr<AnswerCache> cache;
   std::optional<LiveConfig> live;
@@ -326,15 +362,19 @@ int cmd_serve(int argc, char** argv) {
     gateway = gateway::Gateway::make((*server)->io(), clock, registry, stderr_log(LogLevel::kInfo),
                                      std::random_device()());
     live.emplace(flags.config, *config, service, *gateway, stderr_log(LogLevel::kInfo));
-    auto begun = begin(*live, registry, clock);
+    live->attach(edge->get());
+    auto begun = begin(*live, registry, clock, front, &audit);
     if (!begun) return usage_error(begun.error().what);
     admin = std::move(*begun);
     front.set_gateway(gateway.get());
+    (*edge)->attach(server->get(), admin.server.get());
     auto made = make_cache(*config, front, service, **server, registry, clock);
     if (!made) return usage_error(made.error().what);
     cache = std::move(*made);
     live->on_apply([&](const gateway::Config& read) { cache->configure(read); });
     front.set_answers(cache.get());
+    if (admin.service)
+      admin.service->set_cache([&](const auto& f) { return cache->invalidate(f); });
   }
   auto batches = BatchSide::make(batch_config(flags, config), front, service, registry, clock,
                                  stderr_log(LogLevel::kInfo));

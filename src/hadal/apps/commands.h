@@ -11,5 +11,6 @@ int cmd_keys(int argc, char** argv);
 int cmd_inspect(int argc, char** argv);
 int cmd_bench(int argc, char** argv);
 int cmd_eval(int argc, char** argv);
+int cmd_audit(int argc, char** argv);
 
 }  // namespace hadal::apps

@@ -17,7 +17,7 @@ bool Front::may_answer_at_once(const net::HttpRequest& request) const {
 }
 
 bool Front::is_quick(const net::HttpRequest& request) const {
-  return open_ && (passes_quickly(request) || may_answer_at_once(request));
+  return open_ && !waits_ && (passes_quickly(request) || may_answer_at_once(request));
 }
 
 void Front::handle(net::HttpRequest request, net::ResponseWriter writer) {
@@ -37,6 +37,7 @@ std::string Front::enter(net::HttpRequest request, net::ResponseWriter writer,
   const auto journey = std::make_shared<gateway::Journey>(
       service_.next_id("req"), clock_.now(), clock_.unix_seconds(), request.peer, std::move(who));
   request.notes = journey;
+  if (!journey->who() && refusal_) refusal_(request, *journey);
   if (!journey->who() || service_.is_draining()) {
     service_.handle(std::move(request), std::move(writer));
     return journey->id();

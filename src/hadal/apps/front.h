@@ -41,6 +41,12 @@ class Front {
     hooks_.push_back(std::move(hook));
     hooks_wait_ = hooks_wait_ || waits;
   }
+  // Requests that are not let through.
+  using Refusal = std::function<void(const net::HttpRequest&, const gateway::Journey&)>;
+  void on_refusal(Refusal hook) { refusal_ = std::move(hook); }
+  // A hook waits for a disk.
+  void wait_for_records() { waits_ = true; }
+  void on_arrival(Arrival hook) { hooks_.push_back(std::move(hook)); }
   // The server runs before the rest of the process is there: until now requests go to the service,
   // which says what it is waiting for.
   void open() { open_ = true; }
@@ -73,6 +79,8 @@ class Front {
   std::vector<Arrival> hooks_;
   bool hooks_wait_ = false;
   Later later_;  // null: nothing is put off
+  Refusal refusal_;
+  bool waits_ = false;
   std::atomic<bool> open_{false};
 };
 

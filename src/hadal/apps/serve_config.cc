@@ -102,7 +102,14 @@ Status check_secrets(const gateway::Config& config) {
     HADAL_TRY(const std::string key, read_admin_key(config.admin));
     static_cast<void>(key);
   }
+  auto edge = Edge::read(config);
+  if (!edge) return fail(std::move(edge.error()));
   return {};
+}
+
+Status check_times(const gateway::Config& config) {
+  HADAL_TRY(const auto edge, Edge::read(config));
+  return Edge::check_times(*edge, SystemClock().unix_seconds());
 }
 
 Result<std::shared_ptr<Access>> make_access(const gateway::Config& config,
@@ -151,6 +158,7 @@ std::vector<std::string> waits_for_restart(const gateway::Config& running,
   compare(running.server.connections == read.server.connections, "server.connections");
   compare(running.cache.disk == read.cache.disk && running.cache.disk_max == read.cache.disk_max,
           "cache.disk");
+  compare(gateway::same_audit_files(running.audit, read.audit), "audit");
   const gateway::BackendConfig* before = running.local();
   const gateway::BackendConfig* after = read.local();
   if ((before == nullptr) != (after == nullptr)) {
@@ -165,6 +173,7 @@ std::vector<std::string> waits_for_restart(const gateway::Config& running,
 
 Status LiveConfig::apply(const gateway::Config& config) {
   HADAL_TRY(auto access, make_access(config, keys_));
+  HADAL_TRY(auto edge, Edge::read(config));
   std::string admin_key;
   if (admin_ != nullptr && config.admin.on()) {
     HADAL_TRY(admin_key, read_admin_key(config.admin));
@@ -178,6 +187,7 @@ Status LiveConfig::apply(const gateway::Config& config) {
     access->gate = gate_;
   }
   service_.configure(std::move(access));
+  if (edge_ != nullptr) edge_->use(std::move(edge));
   for (const auto& callback : on_apply_) callback(config);
   return {};
 }
@@ -209,6 +219,7 @@ void LiveConfig::reload() {
       status = fail(Code::kUnsupported, path_ + ": another local model needs a restart");
     }
   }
+  if (status) status = check_times(*read);
   if (status) status = apply(*read);
   if (!status) {
     return log_to(log_, LogLevel::kError,

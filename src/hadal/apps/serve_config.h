@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "hadal/apps/admin_service.h"
+#include "hadal/apps/edge.h"
 #include "hadal/apps/runtime.h"
 #include "hadal/apps/service.h"
 #include "hadal/base/log.h"
@@ -26,6 +27,8 @@ Result<gateway::Config> load_serve_config(const std::string& path);
 RuntimeOptions runtime_options(const gateway::BackendConfig& local);
 // Whatever else a configuration names is there: files of keys, variables of keys.
 Status check_secrets(const gateway::Config& config);
+// No certificate that clients would refuse now.
+Status check_times(const gateway::Config& config);
 // The key that a backend wants, from its variable or file; empty: none.
 Result<std::string> upstream_key(const gateway::BackendConfig& backend);
 // Reads the keys' file. `keys`: the store's, or null.
@@ -59,6 +62,8 @@ class LiveConfig {
   Status open_store(std::shared_ptr<obs::Registry> registry, const Clock& clock);
   const std::shared_ptr<gateway::KeyStore>& keys() const { return keys_; }  // null: no store
   void attach(AdminService* admin) { admin_ = admin; }
+  void attach(Edge* edge) { edge_ = edge; }
+  Edge* edge() const { return edge_; }
 
   // Puts `config` into service and gateway; on an error, into neither.
   Status apply(const gateway::Config& config);
@@ -77,6 +82,7 @@ class LiveConfig {
   std::shared_ptr<gateway::Metering> metering_;
   std::shared_ptr<ModelGate> gate_;
   AdminService* admin_ = nullptr;
+  Edge* edge_ = nullptr;
 };
 
 }  // namespace hadal::apps

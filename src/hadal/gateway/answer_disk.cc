@@ -68,6 +68,8 @@ struct AnswerDisk::State {
                                            kColumns)
                                    .c_str()));
     HADAL_TRY(sum, database.prepare("SELECT coalesce(sum(bytes), 0) FROM answers"));
+    HADAL_TRY(keys, database.prepare("SELECT key FROM answers"));
+    HADAL_TRY(erase, database.prepare("DELETE FROM answers WHERE key = ?"));
     HADAL_TRY(expire, database.prepare("DELETE FROM answers WHERE expires <= ?"));
     HADAL_TRY(oldest, database.prepare("DELETE FROM answers WHERE key IN (SELECT key FROM answers "
                                        "ORDER BY stored LIMIT 64)"));
@@ -83,7 +85,7 @@ struct AnswerDisk::State {
   }
 
   Database database;
-  Statement find, put, questions, sum, expire, oldest;
+  Statement find, put, questions, sum, keys, erase, expire, oldest;
   uint64_t bytes = 0;  // written since, replaced ones too: trim_locked() counts again
   uint64_t bytes_max = 0;
 };
@@ -143,6 +145,29 @@ Status AnswerDisk::trim_locked(int64_t now) {
     HADAL_TRY_VOID(state_->count());
   }
   return {};
+}
+
+Result<uint64_t> AnswerDisk::erase_if(const std::function<bool(std::string_view)>& goes) {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> going;
+  {
+    Run run = state_->database.run(state_->keys);
+    for (;;) {
+      HADAL_TRY(const bool has, run.step());
+      if (!has) break;
+      std::string key = run.text(0);
+      if (goes(key)) going.push_back(std::move(key));
+    }
+  }
+  HADAL_TRY_VOID(state_->database.execute("BEGIN"));
+  Status status;
+  for (size_t i = 0; status && i < going.size(); ++i) {
+    status = state_->database.run(state_->erase).bind(going[i]).done();
+  }
+  HADAL_TRY_VOID(state_->database.execute(status ? "COMMIT" : "ROLLBACK"));
+  if (!status) return fail(std::move(status.error()));
+  HADAL_TRY_VOID(state_->count());
+  return static_cast<uint64_t>(going.size());
 }
 
 Status AnswerDisk::each_question(int64_t now,

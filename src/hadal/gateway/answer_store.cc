@@ -76,6 +76,18 @@ void AnswerMemory::resize(uint64_t bytes_max) {
   trim_locked();
 }
 
+uint64_t AnswerMemory::erase_if(const std::function<bool(std::string_view)>& goes) {
+  std::lock_guard lock(mutex_);
+  uint64_t gone = 0;
+  for (auto at = order_.begin(); at != order_.end();) {
+    const auto one = at++;
+    if (!goes((*one)->key)) continue;
+    erase_locked(one);
+    ++gone;
+  }
+  return gone;
+}
+
 uint64_t AnswerMemory::bytes() const {
   std::lock_guard lock(mutex_);
   return bytes_;

@@ -32,6 +32,7 @@ struct StoredAnswer {
   int64_t tokens = 0;  // that were generated for it
   std::string group;   // of the semantic cache; empty: not part of it
   std::string question;
+  uint64_t generation = 0;                     // of the cache when it was asked for
   std::vector<std::pair<size_t, size_t>> ids;  // where the body holds its own id: begin, size
 
   size_t bytes() const {
@@ -54,6 +55,8 @@ class AnswerMemory {
   AnswerPtr find(std::string_view key, int64_t now);
   void put(AnswerPtr answer);
   void resize(uint64_t bytes_max);
+  // How many went.
+  uint64_t erase_if(const std::function<bool(std::string_view key)>& goes);
   uint64_t bytes() const;
   size_t size() const;
 
@@ -77,6 +80,8 @@ class AnswerDisk {
 
   Result<AnswerPtr> find(std::string_view key, int64_t now);  // null: not here
   Status put(const StoredAnswer& answer, int64_t now);
+  // How many went. Reads every key: for an operator, not for a request.
+  Result<uint64_t> erase_if(const std::function<bool(std::string_view key)>& goes);
   // Those that are part of the semantic cache and whose time is not over, the oldest first.
   Status each_question(int64_t now, const std::function<void(const StoredAnswer&)>& take);
 

@@ -43,6 +43,19 @@ std::string clean(std::string_view text) {
   return out;
 }
 
+// Whether an answer's key is what the filter names. A key begins EPOCH, SCOPE, IDENTITY; a scope
+// with the tenant and an identity with the model, each followed by a space.
+bool is_of(std::string_view key, const CacheFilter& filter) {
+  const size_t scope = key.find(kSeparator) + 1;
+  if (scope == 0) return true;  // of nobody that is known
+  const size_t identity = key.find(kSeparator, scope) + 1;
+  const auto begins = [&](size_t at, const std::string& name, std::string_view then) {
+    return name.empty() || (key.substr(at).starts_with(name) &&
+                            key.substr(std::min(at + name.size(), key.size())).starts_with(then));
+  };
+  return begins(scope, filter.tenant, " ") && begins(identity, filter.model, " thinking ");
+}
+
 }  // namespace
 
 // One request on its way through.
@@ -55,7 +68,17 @@ struct CacheStage::Asked {
   std::string question;
   bool dry_run = false;
   Journey* journey = nullptr;
+  uint64_t generation = 0;
 
+  // What is known of the answer before it is there.
+  StoredAnswer draft() const {
+    StoredAnswer answer;
+    answer.key = key;
+    answer.group = group;
+    answer.question = question;
+    answer.generation = generation;
+    return answer;
+  }
   void tell(CacheMetrics& metrics, std::string_view result) const {
     metrics.asked(result);
     if (journey != nullptr) journey->note_cache(result);
@@ -126,6 +149,7 @@ bool CacheStage::may_keep(const CacheConfig& config, const net::HttpRequest& req
 
 CacheStage::Ask CacheStage::read(const net::HttpRequest& request, std::string_view scope,
                                  Asked* asked) const {
+  asked->generation = generation_;
   asked->config = config();
   asked->journey = Journey::of(request);
   const std::string_view what = subject(request);
@@ -202,10 +226,7 @@ void CacheStage::handle(net::HttpRequest request, net::ResponseWriter writer,
       return give(asked, request, answer, writer, "disk");
     }
   }
-  StoredAnswer draft;
-  draft.key = asked.key;
-  draft.group = asked.group;
-  draft.question = asked.question;
+  const StoredAnswer draft = asked.draft();
   const auto member = std::make_shared<Flight::Member>(std::move(writer));
   const bool anew = asked.control == "refresh";
   if (!anew) {
@@ -310,7 +331,22 @@ void CacheStage::replay(const Asked& asked, const AnswerPtr& answer, net::Respon
   writer.finish();
 }
 
+Result<uint64_t> CacheStage::invalidate(const CacheFilter& filter) {
+  ++generation_;
+  const auto goes = [&](std::string_view key) { return is_of(key, filter); };
+  similar_.erase_if(goes);
+  uint64_t gone = memory_.erase_if(goes);
+  if (disk_ != nullptr) {
+    HADAL_TRY(const uint64_t on_disk, disk_->erase_if(goes));
+    gone = std::max(gone, on_disk);  // what is in memory is there, too
+  }
+  metrics_.invalidated(gone);
+  metrics_.holds(memory_.size(), memory_.bytes(), similar_.size());
+  return gone;
+}
+
 void CacheStage::keep(StoredAnswer answer) {
+  if (answer.generation != generation_) return;
   const auto config = this->config();
   answer.stored = clock_.unix_seconds();
   answer.expires = answer.stored + config->ttl.count() / 1'000;

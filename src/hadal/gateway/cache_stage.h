@@ -48,6 +48,12 @@ struct AnswerSource {
   bool keeps_seed = false;  // the same seed gives the same bits
 };
 
+// Which answers an operator wants gone. Empty: any.
+struct CacheFilter {
+  std::string tenant;
+  std::string model;  // as a backend serves it, not an alias
+};
+
 class CacheStage {
  public:
   using Next = std::function<void(net::HttpRequest, net::ResponseWriter)>;
@@ -69,7 +75,11 @@ class CacheStage {
 
   void configure(const CacheConfig& config);
   void set_admit(Admit admit) { admit_ = std::move(admit); }  // before the first request
-  // `scope`: whose answers these are; nobody sees another's. The request has been let through.
+  // Forgets what the filter names, in memory and on disk, and does not keep what is under way. How
+  // many answers went.
+  Result<uint64_t> invalidate(const CacheFilter& filter);
+  // `scope`: whose answers these are; nobody sees another's. Its first line is the tenant. The
+  // request has been let through.
   void handle(net::HttpRequest request, net::ResponseWriter writer, std::string_view scope);
   // True: answered, from memory, without waiting for anything. False: the request is for handle(),
   // and both are as they were.
@@ -123,6 +133,7 @@ class CacheStage {
   std::unique_ptr<AnswerDisk> disk_;  // null: none
   const uint64_t salt_;
   std::atomic<uint64_t> replays_{0};
+  std::atomic<uint64_t> generation_{0};  // one more with each invalidate()
 
   mutable std::mutex mutex_;
   std::shared_ptr<const CacheConfig> config_;

@@ -37,6 +37,11 @@ class Checker {
     check_admin(reader_, config_.admin, config_.store);
     check_rollouts(reader_, config_, names);
     check_batches(reader_, config_.batches);
+    check_tls(reader_, "server.tls", config_.server.tls);
+    check_tls(reader_, "admin.tls", config_.admin.tls);
+    check_cors(reader_, config_.server.cors);
+    check_audit(reader_, config_.audit);
+    check_proxies(reader_, config_.server.trusted_proxies);
   }
 
  private:
@@ -221,7 +226,14 @@ Result<Config> load_config(const std::string& path, const ConfigContext& context
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
   make_absolute(folder, &config->server.keys_file);
+  for (TlsConfig* tls : {&config->server.tls, &config->admin.tls}) {
+    make_absolute(folder, &tls->cert_file);
+    make_absolute(folder, &tls->key_file);
+    make_absolute(folder, &tls->client_ca_file);
+  }
   make_absolute(folder, &config->cache.disk);
+  make_absolute(folder, &config->audit.path);
+  make_absolute(folder, &config->audit.anchor);
   make_absolute(folder, &config->store.path);
   make_absolute(folder, &config->admin.key_file);
   for (RolloutConfig& rollout : config->rollouts) make_absolute(folder, &rollout.probes.file);

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "hadal/base/result.h"
+#include "hadal/gateway/audit_config.h"
 #include "hadal/gateway/batch_config.h"
 #include "hadal/gateway/cache_config.h"
+#include "hadal/gateway/edge_config.h"
 #include "hadal/gateway/field.h"
 #include "hadal/gateway/rollout_config.h"
 #include "hadal/gateway/tenant_config.h"
@@ -26,6 +28,9 @@ struct ServerConfig {
   int32_t port = 8080;
   std::string keys_file;
   int32_t connections = 1024;
+  TlsConfig tls;
+  CorsConfig cors;
+  std::vector<std::string> trusted_proxies;
   bool operator==(const ServerConfig&) const = default;
 };
 
@@ -122,6 +127,7 @@ struct Config {
   AdminConfig admin;
   std::vector<RolloutConfig> rollouts;
   BatchConfig batches;
+  AuditConfig audit;
   bool operator==(const Config&) const = default;
 
   const BackendConfig* local() const;  // the backend with `model`; null: there is none

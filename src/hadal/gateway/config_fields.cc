@@ -19,7 +19,13 @@ Section<ServerConfig> server_section() {
             "file with a key a line; who asks shows one of them. Without it everybody may ask",
             {"none"})
       .integer("connections", &ServerConfig::connections, {1, 1'000'000},
-               "open at once; more are answered 503");
+               "open at once; more are answered 503")
+      .inside("tls", &ServerConfig::tls, tls_section(), "HTTPS instead of HTTP")
+      .inside("cors", &ServerConfig::cors, cors_section(), "web pages of other origins")
+      .texts("trusted_proxies", &ServerConfig::trusted_proxies,
+             "addresses and networks (`10.0.0.0/8`) whose `Forwarded`, `X-Forwarded-For` and "
+             "`X-Real-IP` say who asks",
+             {"none"});
   return section;
 }
 
@@ -202,7 +208,8 @@ Section<Config> whole() {
       .inside("admin", &Config::admin, admin_section(), "the operator's endpoints")
       .map("rollouts", &Config::rollouts, &RolloutConfig::name, "", rollout_section(),
            "new models and backends, by and by")
-      .inside("batches", &Config::batches, batch_section(), "requests in files, for idle time");
+      .inside("batches", &Config::batches, batch_section(), "requests in files, for idle time")
+      .inside("audit", &Config::audit, audit_section(), "the record of who asked what");
   return section;
 }
 

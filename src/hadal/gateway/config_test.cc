@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{std::string(kGood) + "entirely_else: {}\n",
             "3:1: the configuration: there is no field 'entirely_else'; known: server, backends, "
             "aliases, cache, balancing, store, tenants, prices, queue, admin, rollouts, "
-            "batches"},
+            "batches, audit"},
         Bad{std::string(kGood) + "server:\n  prot: 80\n",
             "4:3: server: there is no field 'prot'; did you mean 'port'?"},
         Bad{std::string(kGood) + "server:\n  port: 65536\n",

@@ -60,8 +60,11 @@ std::vector<net::Header> filtered(const std::vector<net::Header>& headers,
     const bool forwarded =
         header.name.size() > 12 &&
         is_same_name(std::string_view(header.name).substr(0, 12), "X-Forwarded-");
-    if (forwarded || is_one_of(header.name, kOfOneConnection) || is_one_of(header.name, without) ||
-        is_named_by_connection(headers, header.name)) {
+    // What pages may ask here is said here.
+    const bool cors = header.name.size() > 15 &&
+                      is_same_name(std::string_view(header.name).substr(0, 15), "Access-Control-");
+    if (forwarded || cors || is_one_of(header.name, kOfOneConnection) ||
+        is_one_of(header.name, without) || is_named_by_connection(headers, header.name)) {
       continue;
     }
     kept.push_back(header);

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,20 @@ using Digest = std::array<uint8_t, 32>;
 
 // SHA-256 (FIPS 180-4).
 Digest sha256(std::string_view bytes);
+// The same of bytes that come in pieces. One thread.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+  void add(std::string_view bytes);
+  Digest finish();  // once
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 // Lower case, two digits a byte.
 std::string hex(std::string_view bytes);
 inline std::string hex(const Digest& digest) {

@@ -67,6 +67,14 @@ void SemanticIndex::remove(const std::string& group, const std::string& key) {
   if (found->second.empty()) groups_.erase(found);
 }
 
+void SemanticIndex::erase_if(const std::function<bool(std::string_view)>& goes) {
+  std::lock_guard lock(mutex_);
+  for (auto group = groups_.begin(); group != groups_.end();) {
+    size_ -= std::erase_if(group->second, [&](const Entry& entry) { return goes(entry.key); });
+    group = group->second.empty() ? groups_.erase(group) : std::next(group);
+  }
+}
+
 void SemanticIndex::resize(size_t entries_max) {
   std::lock_guard lock(mutex_);
   entries_max_ = entries_max;

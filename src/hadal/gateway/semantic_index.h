@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -44,6 +45,8 @@ class SemanticIndex {
   SimilarSearch find(const std::string& group, std::string_view question, float threshold,
                      GuardLevel level) const;
   void remove(const std::string& group, const std::string& key);
+  // Those whose answer's key `goes`.
+  void erase_if(const std::function<bool(std::string_view key)>& goes);
   void resize(size_t entries_max);
   size_t size() const;
 

@@ -98,7 +98,8 @@ Section<AdminConfig> admin_section() {
       .integer("port", &AdminConfig::port, {0, 65'535}, "0: any free one")
       .text("key_env", &AdminConfig::key_env, "environment variable with the admin key", {"none"})
       .text("key_file", &AdminConfig::key_file, "file with that key, read at start and reload",
-            {"none"});
+            {"none"})
+      .inside("tls", &AdminConfig::tls, tls_section(), "as `server.tls`, for this port");
   return section;
 }
 
@@ -121,6 +122,8 @@ Section<TenantConfig> tenant_section() {
               "its share of the local model when not everybody can be answered at once")
       .integer("priority", &TenantConfig::priority, {-1'000, 1'000},
                "who waits with a higher one is answered only when nobody waits with a lower one")
+      .choice("audit_content", &TenantConfig::audit_content, {"none", "hash", "masked", "full"},
+              "what the audit record holds of its requests and answers", {"`audit.content`"})
       .boolean("shares_cache", &TenantConfig::shares_cache,
                "its prompts and those of other tenants that say so find each other's cached "
                "prefixes, which can tell who has asked the same");

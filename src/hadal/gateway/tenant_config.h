@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "hadal/gateway/edge_config.h"
 #include "hadal/gateway/field.h"
 #include "hadal/gateway/limits.h"
 
@@ -35,6 +36,7 @@ struct AdminConfig {
   int32_t port = 8081;
   std::string key_env;
   std::string key_file;
+  TlsConfig tls;
   bool on() const { return !key_env.empty() || !key_file.empty(); }
   bool operator==(const AdminConfig&) const = default;
 };
@@ -43,6 +45,7 @@ struct TenantConfig {
   std::string name;
   std::vector<std::string> models;  // empty: all
   bool shares_cache = false;
+  std::string audit_content;
   LimitValues limits, soft_limits;          // of all its keys together
   LimitValues key_limits, key_soft_limits;  // of each key that has none of its own
   int64_t answer_estimate = 512;

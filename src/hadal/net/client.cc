@@ -13,7 +13,6 @@
 #include <boost/asio/ssl.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
-#include <boost/beast/ssl.hpp>
 #include <cerrno>
 #include <deque>
 #include <mutex>
@@ -55,7 +54,7 @@ struct Connection {
   }
 
   beast::tcp_stream stream;
-  std::optional<beast::ssl_stream<beast::tcp_stream&>> tls;
+  std::optional<ssl::stream<beast::tcp_stream&>> tls;
   beast::flat_buffer buffer{kReadAheadMax + limits::kHeaderBytesMax};
   std::unique_ptr<char[]> piece = std::make_unique_for_overwrite<char[]>(kPiece);
   steady_clock::time_point unused_since;

@@ -27,8 +27,9 @@ struct HttpRequest {
   std::string path;    // percent-decoded; begins with '/'
   std::string query;   // after '?', as sent
   std::vector<Header> headers;
-  std::string body;                          // whole, chunks joined
-  std::string peer = {};                     // the client's address, "192.0.2.7"; empty: not known
+  std::string body;         // whole, chunks joined
+  std::string peer = {};    // the client's address, "192.0.2.7"; empty: not known
+  std::string client = {};  // subject of its verified certificate, RFC 2253; empty: none
   std::shared_ptr<RequestNotes> notes = {};  // empty until a stage sets it
 
   std::string_view header(std::string_view name) const { return find_header(headers, name); }

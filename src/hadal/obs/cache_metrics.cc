@@ -19,6 +19,9 @@ CacheMetrics::CacheMetrics(std::shared_ptr<obs::Registry> registry)
                  ->counter("hadal_cache_semantic_dry_run_total",
                            "Requests that the semantic cache would have answered")
                  .with()),
+      invalidated_(
+          registry_->counter("hadal_cache_invalidated_total", "Answers forgotten on demand")
+              .with()),
       objected_(registry_->counter(
           "hadal_cache_semantic_objections_total",
           "Similar questions that the guard kept from being answered alike", {"objection"})),
@@ -31,6 +34,9 @@ void CacheMetrics::asked(std::string_view result) {
   asked_.with({std::string(result)}).increment();
 }
 void CacheMetrics::saved(int64_t tokens) { saved_.increment(static_cast<double>(tokens)); }
+void CacheMetrics::invalidated(uint64_t answers) {
+  invalidated_.increment(static_cast<double>(answers));
+}
 void CacheMetrics::would_answer() { would_.increment(); }
 void CacheMetrics::objected(std::string_view objection) {
   objected_.with({std::string(objection)}).increment();
