@@ -46,7 +46,6 @@ class Front {
   void on_refusal(Refusal hook) { refusal_ = std::move(hook); }
   // A hook waits for a disk.
   void wait_for_records() { waits_ = true; }
-  void on_arrival(Arrival hook) { hooks_.push_back(std::move(hook)); }
   // The server runs before the rest of the process is there: until now requests go to the service,
   // which says what it is waiting for.
   void open() { open_ = true; }
