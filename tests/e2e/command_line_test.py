@@ -3,13 +3,16 @@
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
+MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "models", "tiny", "hadal-tiny.gguf")
 
 
 def run(*args, **options):
@@ -56,6 +59,33 @@ class CommandLine(unittest.TestCase):
             done = run(command, "--help")
             self.assertEqual(done.returncode, 0)
             self.assertIn("--kv-memory", done.stdout)
+
+    def test_packed_weights_stay_within_their_bound(self):
+        with tempfile.TemporaryDirectory() as folder:
+            packs = os.path.join(folder, "packs")
+
+            def start(name, bound):
+                """Until the model's packed file is there: files that changed just now are not kept."""
+                until = time.monotonic() + 60
+                while time.monotonic() < until:
+                    done = run("ask", "hi", "--max-tokens", "1", "--model", os.path.join(folder, name + ".gguf"),
+                               "--pack-cache", packs, "--pack-cache-max", bound)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    kept = {file.split("-")[0]: file for file in os.listdir(packs)} if os.path.isdir(packs) else {}
+                    if name in kept:
+                        return kept
+                    time.sleep(0.2)
+                raise AssertionError(f"{name} is not kept")
+
+            for name in ("a", "b"):
+                shutil.copy(MODEL, os.path.join(folder, name + ".gguf"))
+            kept = start("a", "1G")
+            size = os.path.getsize(os.path.join(packs, kept["a"]))
+            self.assertEqual(set(start("b", "1G")), {"a", "b"})
+            self.assertEqual(set(start("a", str(size * 3 // 2))), {"a"})
+        done = run("ask", "hi", "--pack-cache-max", "lots")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--pack-cache-max", done.stderr)
 
     def test_nonsense_is_refused(self):
         self.assertEqual(run().returncode, 2)

@@ -57,6 +57,9 @@ void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
       ->check(CLI::Range(0, 64));
   app.add_option("--cpu-impl", options.cpu_impl, "avx512, avx2 or ref [the best there is]");
   add_pack_cache_flags(app, &options);
+  app.add_option("--pack-cache-max", flags->pack_cache_max,
+                 "bytes of that folder, as 20G; the least recently used models go first "
+                 "[what the disk has, but a twentieth]");
 }
 
 void add_kv_type_flag(CLI::App& app, RuntimeOptions* options) {
@@ -99,7 +102,8 @@ int parse_line(CLI::App& app, RuntimeFlags* flags, int argc, char** argv) {
   };
   RuntimeOptions& options = flags->options;
   if (!read_size("--kv-memory", flags->kv_memory, &options.kv_memory) ||
-      !read_size("--kv-disk-max", flags->kv_disk_max, &options.kv_disk_max)) {
+      !read_size("--kv-disk-max", flags->kv_disk_max, &options.kv_disk_max) ||
+      !read_size("--pack-cache-max", flags->pack_cache_max, &options.pack_cache_max)) {
     return kUsageError;
   }
   return -1;

@@ -23,6 +23,7 @@ struct RuntimeFlags {
   RuntimeOptions options;
   std::string kv_memory;
   std::string kv_disk_max;
+  std::string pack_cache_max;
 };
 void add_runtime_flags(CLI::App& app, RuntimeFlags* flags);
 void add_pack_cache_flags(CLI::App& app, RuntimeOptions* options);  // some of them

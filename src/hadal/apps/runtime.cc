@@ -243,6 +243,7 @@ std::string own_model_name(const std::string& model) {
 PackCacheOptions pack_cache_options(const RuntimeOptions& options) {
   PackCacheOptions cache;
   cache.verify = options.pack_cache_verify;
+  cache.bytes_max = options.pack_cache_max;
   if (options.pack_cache == "off") return cache;
   if (options.pack_cache.empty()) {
     cache.folder = default_pack_cache();

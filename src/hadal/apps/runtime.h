@@ -25,14 +25,15 @@ struct RuntimeOptions {
   uint64_t kv_memory = 0;  // bytes; 0: what the sequences need, within free memory
   std::string kv_disk;     // folder of the prefix cache on disk; empty: none
   uint64_t kv_disk_max = 10ull << 30;
-  double target_itl_ms = -1;  // of a step that others' tokens wait for; 0: any, -1: the default
-  int32_t threads = 0;        // 0: every core this process may use
-  std::string quantize;       // a dtype's name; empty: as the files are
-  std::string speculate;      // auto, off, ngram, mtp or draft; empty: auto
-  std::string draft;          // a smaller model of the same tokenizer, to guess with
-  int32_t draft_max = -1;     // guesses a sequence and step; -1: the engine's choice
-  std::string cpu_impl;       // empty: the best this machine has
-  std::string pack_cache;     // a folder, "off", or empty: where this user's caches are
+  double target_itl_ms = -1;    // of a step that others' tokens wait for; 0: any, -1: the default
+  int32_t threads = 0;          // 0: every core this process may use
+  std::string quantize;         // a dtype's name; empty: as the files are
+  std::string speculate;        // auto, off, ngram, mtp or draft; empty: auto
+  std::string draft;            // a smaller model of the same tokenizer, to guess with
+  int32_t draft_max = -1;       // guesses a sequence and step; -1: the engine's choice
+  std::string cpu_impl;         // empty: the best this machine has
+  std::string pack_cache;       // a folder, "off", or empty: where this user's caches are
+  uint64_t pack_cache_max = 0;  // bytes of that folder; 0: no bound
   bool pack_cache_verify = false;
   bool mlock = false;   // the file of packed weights stays in memory
   std::string kv_type;  // "auto", "f32", "f16", "bf16" or "int8"; empty: auto

@@ -75,6 +75,7 @@ RuntimeOptions runtime_options(const gateway::BackendConfig& local) {
   options.draft_max = engine.draft_max;
   options.cpu_impl = engine.cpu_impl;
   options.pack_cache = engine.pack_cache;
+  options.pack_cache_max = engine.pack_cache_max;
   options.mlock = engine.mlock;
   return options;
 }

@@ -50,6 +50,7 @@ struct EngineConfig {
   Millis target_itl{1'000};
   std::string cpu_impl;
   std::string pack_cache;
+  uint64_t pack_cache_max = 0;
   bool mlock = false;
   bool operator==(const EngineConfig&) const = default;
 };

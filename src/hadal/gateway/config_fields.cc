@@ -64,6 +64,9 @@ Section<EngineConfig> engine_section() {
       .text("pack_cache", &EngineConfig::pack_cache,
             "folder that keeps packed weights for the next start, or `off`",
             {"the user's cache, for large models"})
+      .bytes("pack_cache_max", &EngineConfig::pack_cache_max,
+             "bytes of that folder; the least recently used models go first",
+             {"what the disk has, but a twentieth"})
       .boolean("mlock", &EngineConfig::mlock,
                "keep packed weights in memory also while nobody asks; needs RLIMIT_MEMLOCK");
   return section;

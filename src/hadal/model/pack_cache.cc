@@ -6,6 +6,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "hadal/base/checksum.h"
 
@@ -142,6 +143,10 @@ void PackCache::give_up(const Error& error) const {
 std::unique_ptr<PackReader> PackCache::open(const PackPlan& plan, ThreadPool* pool) const {
   auto reader = PackReader::open(path_, key_, plan.sizes(), options_.verify, pool);
   if (reader) {
+    std::error_code error;
+    fs::last_write_time(path_, fs::file_time_type::clock::now(), error);  // the last use
+    const uint64_t own = fs::file_size(path_, error);
+    if (!error) keep_within_bound(own);
     log_to(log_, LogLevel::kInfo, "packed weights are mapped from " + path_);
     return std::move(*reader);
   }
@@ -152,7 +157,14 @@ std::unique_ptr<PackReader> PackCache::open(const PackPlan& plan, ThreadPool* po
 }
 
 // A disk is not filled to its end for the sake of a faster start.
-bool PackCache::has_room(uint64_t bytes) const {
+bool PackCache::make_room(uint64_t bytes) const {
+  if (options_.bytes_max > 0 && bytes > options_.bytes_max) {
+    give_up({Code::kTooLarge, options_.folder + ": " + std::to_string(bytes) +
+                                  " bytes are wanted, and the folder may have " +
+                                  std::to_string(options_.bytes_max)});
+    return false;
+  }
+  keep_within_bound(bytes);
   std::error_code error;
   const fs::space_info space = fs::space(options_.folder, error);
   if (error) return true;  // writing will tell
@@ -163,6 +175,41 @@ bool PackCache::has_room(uint64_t bytes) const {
                                  " must stay free, and " + std::to_string(space.available) +
                                  " are free"});
   return false;
+}
+
+// Others' files go, the least recently used first, until they and `own` bytes of this model are
+// within the bound. Whoever has one of them mapped keeps it.
+void PackCache::keep_within_bound(uint64_t own) const {
+  if (options_.bytes_max == 0) return;
+  struct Other {
+    fs::file_time_type used;
+    uint64_t bytes;
+    fs::path path;
+  };
+  std::vector<Other> others;
+  uint64_t sum = own;
+  std::error_code error;
+  for (fs::directory_iterator it(options_.folder, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().string();
+    if (name == path_ || !name.ends_with(kSuffix)) continue;
+    const auto file = MappedFile::open(name);
+    if (!file || !parse_pack_header(*file)) continue;
+    std::error_code gone;
+    const auto used = fs::last_write_time(it->path(), gone);
+    if (gone) continue;
+    others.push_back({used, file->bytes().size(), it->path()});
+    sum += others.back().bytes;
+  }
+  std::sort(others.begin(), others.end(),
+            [](const Other& a, const Other& b) { return a.used < b.used; });
+  for (const Other& other : others) {
+    if (sum <= options_.bytes_max) break;
+    std::error_code ignored;
+    fs::remove(other.path, ignored);
+    sum -= other.bytes;
+    log_to(log_, LogLevel::kInfo, other.path.string() + ": removed, for the folder's bound");
+  }
 }
 
 PackCache::Found PackCache::find(const PackPlan& plan, kernels::Backend& backend,
@@ -181,7 +228,7 @@ PackCache::Found PackCache::find(const PackPlan& plan, kernels::Backend& backend
       // The writer that was waited for may have finished in between.
       if (auto packed = open(plan, pool)) return {std::move(packed), nullptr};
       remove_abandoned(options_.folder, std::string(kSuffix) + PendingFile::kSuffix);
-      if (!has_room(plan.bytes())) return {};
+      if (!make_room(plan.bytes())) return {};
       auto writer = PackWriter::make(std::move(**file), key_, plan.sizes(), backend, pool);
       if (writer) return {nullptr, std::move(*writer)};
       give_up(writer.error());

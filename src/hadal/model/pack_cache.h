@@ -18,6 +18,7 @@ namespace hadal {
 struct PackCacheOptions {
   std::string folder;                  // empty: off
   uint64_t bytes_min = 256ull << 20;   // smaller models are packed at every start
+  uint64_t bytes_max = 0;              // of all files together; 0: only a full disk is a bound
   bool verify = false;                 // read every byte at start and compare checksums
   int64_t settled_ns = 2'000'000'000;  // a file that changed more recently may change again unseen:
                                        // clocks of file systems are coarse
@@ -47,7 +48,8 @@ class PackCache {
  private:
   explicit PackCache(const ModelFiles& files) : files_(&files) {}
   std::unique_ptr<PackReader> open(const PackPlan& plan, ThreadPool* pool) const;
-  bool has_room(uint64_t bytes) const;
+  bool make_room(uint64_t bytes) const;
+  void keep_within_bound(uint64_t own) const;
   void remove_superseded() const;
 
   const ModelFiles* files_;

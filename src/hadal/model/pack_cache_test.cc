@@ -144,6 +144,42 @@ TEST_F(PackCaching, AChangedModelIsPackedAgain) {
   EXPECT_THAT(warnings_, ElementsAre());
 }
 
+TEST_F(PackCaching, ABoundKeepsWhatWasUsedLast) {
+  const auto path = [&](const char* name) { return folder_ / (std::string(name) + ".gguf"); };
+  for (const char* name : {"a", "b", "c"}) small_gguf(Architecture::kQwen2).write(path(name));
+  const auto has = [&](const char* name) {
+    const std::string begin = cache_ + "/" + name + "-";
+    return std::ranges::any_of(kept(), [&](const auto& file) { return file.starts_with(begin); });
+  };
+  const auto aged = [&](int hours) {  // all files so far
+    for (const std::string& file : kept()) {
+      fs::last_write_time(file, fs::last_write_time(file) - std::chrono::hours(hours));
+    }
+  };
+  EXPECT_TRUE(load(path("a"), options_).mapped);
+  const uint64_t size = fs::file_size(only());
+  const std::string stranger = cache_ + "/stranger.hadalpack";
+  std::ofstream(stranger) << std::string(2 * size, 'x');
+  aged(2);
+  EXPECT_TRUE(load(path("b"), options_).mapped);
+  aged(1);
+  EXPECT_TRUE(load(path("a"), options_).mapped);  // b is now the older one
+
+  options_.pack_cache.bytes_max = size / 2;
+  EXPECT_FALSE(load(path("c"), options_).mapped);
+  EXPECT_THAT(warnings_, ElementsAre(HasSubstr("the folder may have")));
+  EXPECT_TRUE(has("a") && has("b"));
+
+  options_.pack_cache.bytes_max = 2 * size;
+  EXPECT_TRUE(load(path("c"), options_).mapped);
+  EXPECT_TRUE(has("a") && !has("b") && has("c"));
+  // A lower bound holds from the next start on; what is not of this cache stays.
+  options_.pack_cache.bytes_max = size;
+  EXPECT_TRUE(load(path("a"), options_).mapped);
+  EXPECT_TRUE(has("a") && !has("c"));
+  EXPECT_TRUE(fs::exists(stranger));
+}
+
 TEST_F(PackCaching, WhatIsSmallOrNewOrUnwantedIsNotKept) {
   LoadOptions options = options_;
   options.pack_cache.bytes_min = 1 << 30;
