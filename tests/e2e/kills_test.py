@@ -7,6 +7,7 @@ What must hold after every restart:
            nobody knows the end of
   limits   what a tenant was given in all, before and after, stays within its day's tokens
   cache    an answer that was given once is given again, the same, without the model
+  audit    `hadal audit verify` finds the record whole
   files    SQLite finds nothing wrong with them
 and at the end:
   batches  each that was accepted has ended, with one result for each of its lines
@@ -18,6 +19,7 @@ import json
 import os
 import random
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import threading
@@ -40,6 +42,7 @@ backends:
 store: {{path: hadal.db}}
 admin: {{port: 0, key_env: HADAL_TEST_ADMIN_KEY}}
 cache: {{enabled: true, disk: answers.db}}
+audit: {{path: audit}}
 batches: {{dir: batches, load: 100, at_once: 2}}
 prices: {{tiny: {{input_hit: 1, input_miss: 10, output: 100}}}}
 tenants:
@@ -213,6 +216,9 @@ class Kills(unittest.TestCase):
             database = sqlite3.connect(os.path.join(self.folder.name, name))
             self.assertEqual(database.execute("PRAGMA integrity_check").fetchone(), ("ok",), name)
             database.close()
+        verified = subprocess.run([OPTIONS.binary, "audit", "verify", os.path.join(self.folder.name, "audit")],
+                                  capture_output=True, text=True)
+        self.assertEqual(verified.returncode, 0, verified.stdout + verified.stderr)
 
     def check(self, server, load, killed, day):
         tally = load.tally

@@ -251,8 +251,15 @@ class PostgresLimits final : public SharedLimits {
   std::string lease_ms() const {
     return std::to_string(std::chrono::duration_cast<milliseconds>(options_.lease).count());
   }
-  // With the lock held. A store that answers but refuses to work is gone as well.
-  Result<std::string> call(const char* name, const std::vector<std::string>& values);
+  // One for requests that wait for it, one for what is told afterwards, so that neither waits for
+  // the other.
+  struct Line {
+    std::mutex mutex;
+    std::unique_ptr<Connection> connection;
+  };
+  // A store that answers but refuses to work is gone as well.
+  Result<std::string> call(Line& line, const char* name, const std::vector<std::string>& values);
+  Status connect(Line& line) const;
   Result<PGresult*> say(Connection& connection, const std::string& text, milliseconds time) const;
   Status prepare(Connection& connection) const;
 
@@ -260,19 +267,22 @@ class PostgresLimits final : public SharedLimits {
   const Options options_;
   const std::string process_;  // so that leases of two gateways differ
   std::atomic<bool> connected_{false};
-  std::mutex mutex_;
-  std::unique_ptr<Connection> connection_;
-  uint64_t leases_ = 0;
+  std::atomic<uint64_t> leases_{0};
+  Line admits_, settles_;
 };
 
-Result<std::string> PostgresLimits::call(const char* name, const std::vector<std::string>& values) {
-  if (connection_ == nullptr) return fail(Code::kUnavailable, "the store of limits is gone");
+Result<std::string> PostgresLimits::call(Line& line, const char* name,
+                                         const std::vector<std::string>& values) {
+  std::lock_guard lock(line.mutex);
+  if (line.connection == nullptr || !connected_)
+    return fail(Code::kUnavailable, "the store of limits is gone");
   std::vector<const char*> data;
   for (const std::string& value : values) data.push_back(value.c_str());
-  const int sent = pq_->sendQueryPrepared(
-      connection_->handle(), name, static_cast<int>(data.size()), data.data(), nullptr, nullptr, 0);
+  const int sent =
+      pq_->sendQueryPrepared(line.connection->handle(), name, static_cast<int>(data.size()),
+                             data.data(), nullptr, nullptr, 0);
   Result<PGresult*> result =
-      sent == 1 ? connection_->result(timeout()) : Result<PGresult*>(connection_->failed());
+      sent == 1 ? line.connection->result(timeout()) : Result<PGresult*>(line.connection->failed());
   if (result && pq_->ntuples(*result) == 1 && pq_->nfields(*result) == 1) {
     return std::string(pq_->getvalue(*result, 0, 0));
   }
@@ -280,20 +290,19 @@ Result<std::string> PostgresLimits::call(const char* name, const std::vector<std
   connected_ = false;
   Error error = result ? Error{Code::kUnavailable, "the store of limits answered something else"}
                        : std::move(result.error());
-  connection_.reset();
+  line.connection.reset();
   return fail(std::move(error));
 }
 
 Result<Admission> PostgresLimits::admit(std::span<const Subject> subjects, const Cost& estimate,
                                         int64_t unix_seconds, Ticket* ticket) {
-  std::lock_guard lock(mutex_);
   ticket->day = day_of(unix_seconds);
   ticket->month = month_of(unix_seconds);
   ticket->lease = fmt::format("{}-{}", process_, ++leases_);
   const int64_t day_left = (ticket->day + 1) * 86'400 - unix_seconds;
   const int64_t month_left = month_begin(ticket->month + 1) - unix_seconds;
   HADAL_TRY(const std::string text,
-            call(kAdmitName,
+            call(admits_, kAdmitName,
                  {std::to_string(estimate.tokens), std::to_string(estimate.nanos), ticket->lease,
                   lease_ms(), std::to_string(ticket->day), std::to_string(ticket->month),
                   std::to_string(day_left * 1'000), std::to_string(month_left * 1'000),
@@ -303,17 +312,16 @@ Result<Admission> PostgresLimits::admit(std::span<const Subject> subjects, const
 
 Status PostgresLimits::settle(std::span<const Subject> subjects, const Cost& estimate,
                               const Cost& actual, const Ticket& ticket) {
-  std::lock_guard lock(mutex_);
-  HADAL_TRY_VOID(call(
-      kSettleName, {ticket.lease, std::to_string(ticket.day), std::to_string(ticket.month),
-                    std::to_string(ticket.second), std::to_string(actual.tokens - estimate.tokens),
-                    std::to_string(actual.nanos - estimate.nanos), array_text(subjects)}));
+  HADAL_TRY_VOID(
+      call(settles_, kSettleName,
+           {ticket.lease, std::to_string(ticket.day), std::to_string(ticket.month),
+            std::to_string(ticket.second), std::to_string(actual.tokens - estimate.tokens),
+            std::to_string(actual.nanos - estimate.nanos), array_text(subjects)}));
   return {};
 }
 
 Status PostgresLimits::renew(std::span<const Subject> subjects, const Ticket& ticket) {
-  std::lock_guard lock(mutex_);
-  HADAL_TRY_VOID(call(kRenewName, {ticket.lease, lease_ms(), array_text(subjects)}));
+  HADAL_TRY_VOID(call(settles_, kRenewName, {ticket.lease, lease_ms(), array_text(subjects)}));
   return {};
 }
 
@@ -348,8 +356,17 @@ Status PostgresLimits::prepare(Connection& connection) const {
 }
 
 Status PostgresLimits::reconnect() {
-  std::lock_guard lock(mutex_);
-  if (connection_ != nullptr) return {};
+  if (connected_) return {};
+  for (Line* line : {&admits_, &settles_}) {
+    std::lock_guard lock(line->mutex);
+    line->connection.reset();  // what broke one has broken the other
+    HADAL_TRY_VOID(connect(*line));
+  }
+  connected_ = true;
+  return {};
+}
+
+Status PostgresLimits::connect(Line& line) const {
   PGconn* const handle = pq_->connectStart(options_.url.c_str());
   if (handle == nullptr) return fail(Code::kUnavailable, "the store of limits: no memory");
   auto connection = std::make_unique<Connection>(pq_, handle);
@@ -357,8 +374,7 @@ Status PostgresLimits::reconnect() {
       handle, [](void*, const char*) {}, nullptr);
   HADAL_TRY_VOID(connection->connect(timeout()));
   HADAL_TRY_VOID(prepare(*connection));
-  connection_ = std::move(connection);
-  connected_ = true;
+  line.connection = std::move(connection);
   return {};
 }
 

@@ -154,8 +154,8 @@ END $body$;
 CREATE OR REPLACE FUNCTION hadal_limits_renew_1(lease_id text, lease_ms bigint, subjects text[])
 RETURNS void LANGUAGE sql AS $body$
   INSERT INTO hadal_limits_running
-    SELECT one, lease_id, floor(extract(epoch FROM clock_timestamp()) * 1000) + lease_ms
-      FROM unnest(subjects) AS one ORDER BY 1
+    SELECT one, lease_id, locked.ms + lease_ms
+      FROM (SELECT hadal_limits_lock_1(subjects) AS ms) AS locked, unnest(subjects) AS one
     ON CONFLICT (subject, lease) DO UPDATE SET ends_ms = excluded.ends_ms;
 $body$;
 )sql";
