@@ -28,6 +28,11 @@ const std::vector<AdminService::Route>& AdminService::routes() {
       {"POST", "/admin/v1/reload", &AdminService::reload},
       {"DELETE", "/admin/v1/cache", &AdminService::forget_answers},
       {"GET", "/metrics", &AdminService::metrics},
+      {"GET", "/admin/v1/rollouts", &AdminService::list_rollouts},
+      {"GET", "/admin/v1/rollouts/", &AdminService::show_rollout},
+      {"PUT", "/admin/v1/rollouts/", &AdminService::create_rollout},
+      {"POST", "/admin/v1/rollouts/", &AdminService::command_rollout},
+      {"DELETE", "/admin/v1/rollouts/", &AdminService::forget_rollout},
   };
   return kRoutes;
 }
@@ -42,11 +47,17 @@ void AdminService::set_cache(Invalidate invalidate) {
   invalidate_ = std::move(invalidate);
 }
 
+void AdminService::set_rollouts(std::shared_ptr<gateway::RolloutStage> rollouts) {
+  std::lock_guard lock(mutex_);
+  rollouts_ = std::move(rollouts);
+}
+
 void AdminService::handle(net::HttpRequest request, net::ResponseWriter writer) {
   Call call{request, writer, "admin", {}};
   {
     std::lock_guard lock(mutex_);
     call.access = access_;
+    call.rollouts = rollouts_;
   }
   if (call.access.key.empty() ||
       !gateway::equal_in_constant_time(gateway::shown_key(request), call.access.key)) {

@@ -14,6 +14,7 @@
 #include "hadal/base/clock.h"
 #include "hadal/gateway/cache_stage.h"
 #include "hadal/gateway/key_store.h"
+#include "hadal/gateway/rollout_stage.h"
 #include "hadal/gateway/tenants.h"
 #include "hadal/net/exchange.h"
 #include "hadal/net/message.h"
@@ -41,6 +42,7 @@ class AdminService {
   // Forgets answers of the cache; how many.
   using Invalidate = std::function<Result<uint64_t>(const gateway::CacheFilter&)>;
   void set_cache(Invalidate invalidate);
+  void set_rollouts(std::shared_ptr<gateway::RolloutStage> rollouts);
   void handle(net::HttpRequest request, net::ResponseWriter writer);
 
  private:
@@ -49,6 +51,7 @@ class AdminService {
     net::ResponseWriter& writer;
     std::string_view route;
     AdminAccess access;
+    std::shared_ptr<gateway::RolloutStage> rollouts = {};
   };
   struct Route {
     std::string_view method;
@@ -66,6 +69,11 @@ class AdminService {
   void reload(Call& call);
   void metrics(Call& call);
   void forget_answers(Call& call);
+  void list_rollouts(Call& call);
+  void show_rollout(Call& call);
+  void create_rollout(Call& call);
+  void command_rollout(Call& call);
+  void forget_rollout(Call& call);
 
   const std::shared_ptr<gateway::KeyStore> keys_;
   const std::shared_ptr<obs::Registry> registry_;
@@ -76,6 +84,7 @@ class AdminService {
   std::mutex mutex_;
   AdminAccess access_;
   Invalidate invalidate_;
+  std::shared_ptr<gateway::RolloutStage> rollouts_;  // shared with the requests' way; may be null
 };
 
 }  // namespace hadal::apps

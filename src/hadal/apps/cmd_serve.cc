@@ -19,6 +19,7 @@
 #include "hadal/apps/edge.h"
 #include "hadal/apps/flags.h"
 #include "hadal/apps/front.h"
+#include "hadal/apps/rollout_wiring.h"
 #include "hadal/apps/runtime.h"
 #include "hadal/apps/serve_config.h"
 #include "hadal/apps/service.h"
@@ -304,12 +305,12 @@ gateway::BatchConfig batch_config(const ServeFlags& flags,
 }
 
 // The answers that are given again, in front of everything that computes some.
-Result<std::unique_ptr<AnswerCache>> make_cache(const gateway::Config& config, Front& front,
-                                                Service& service, net::HttpServer& server,
+Result<std::unique_ptr<AnswerCache>> make_cache(LiveConfig& live, Front& front, Service& service,
+                                                net::HttpServer& server,
                                                 std::shared_ptr<obs::Registry> registry,
                                                 const Clock& clock) {
   HADAL_TRY(auto cache, AnswerCache::make(
-                            config,
+                            live.config(),
                             [&front](net::HttpRequest request, net::ResponseWriter writer) {
                               front.go_on(std::move(request), std::move(writer));
                             },
@@ -318,6 +319,8 @@ Result<std::unique_ptr<AnswerCache>> make_cache(const gateway::Config& config, F
       [&service](const net::HttpRequest& request, net::ResponseWriter& writer,
                  std::string_view model) { return service.admit_again(request, writer, model); });
   front.set_later([&server](std::function<void()> rest) { server.run_later(std::move(rest)); });
+  live.on_apply([raw = cache.get()](const gateway::Config& read) { raw->configure(read); });
+  front.set_answers(cache.get());
   return cache;
 }
 
@@ -357,6 +360,7 @@ int cmd_serve(int argc, char** argv) {
   std::shared_ptr<gateway::Gateway> gateway;  // shared with the requests under way
   std::unique_ptr<AnswerCache> cache;
   std::optional<LiveConfig> live;
+  std::shared_ptr<gateway::RolloutStage> rollouts;  // shared with the admin port
   AdminSide admin;
   if (config) {
     gateway = gateway::Gateway::make((*server)->io(), clock, registry, stderr_log(LogLevel::kInfo),
@@ -368,13 +372,14 @@ int cmd_serve(int argc, char** argv) {
     admin = std::move(*begun);
     front.set_gateway(gateway.get());
     (*edge)->attach(server->get(), admin.server.get());
-    auto made = make_cache(*config, front, service, **server, registry, clock);
+    auto made = make_cache(*live, front, service, **server, registry, clock);
     if (!made) return usage_error(made.error().what);
     cache = std::move(*made);
-    live->on_apply([&](const gateway::Config& read) { cache->configure(read); });
-    front.set_answers(cache.get());
     if (admin.service)
       admin.service->set_cache([&](const auto& f) { return cache->invalidate(f); });
+    auto rolled = start_rollouts(front, *live, admin.service.get(), **server, clock, registry);
+    if (!rolled) return usage_error(rolled.error().what);
+    rollouts = std::move(*rolled);
   }
   auto batches = BatchSide::make(batch_config(flags, config), front, service, registry, clock,
                                  stderr_log(LogLevel::kInfo));

@@ -9,6 +9,7 @@ int cmd_ask(int argc, char** argv);
 int cmd_chat(int argc, char** argv);
 int cmd_keys(int argc, char** argv);
 int cmd_inspect(int argc, char** argv);
+int cmd_rollout(int argc, char** argv);
 int cmd_bench(int argc, char** argv);
 int cmd_eval(int argc, char** argv);
 int cmd_audit(int argc, char** argv);

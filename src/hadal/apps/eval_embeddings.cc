@@ -5,60 +5,14 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cmath>
-#include <condition_variable>
 #include <cstdlib>
-#include <memory>
-#include <mutex>
-#include <optional>
 
-#include "hadal/net/client.h"
-#include "hadal/net/io.h"
+#include "hadal/apps/http_call.h"
 
 namespace hadal::apps {
 namespace {
 
 constexpr size_t kBatch = 64;
-constexpr size_t kAnswerBytesMax = 64u << 20;
-
-// Gathers one answer and wakes who waits for it.
-class WholeAnswer final : public net::ClientSink {
- public:
-  void on_head(net::ClientHead head) override {
-    std::lock_guard lock(mutex_);
-    status_ = head.status;
-  }
-  bool on_bytes(std::string_view bytes) override {
-    std::lock_guard lock(mutex_);
-    if (body_.size() + bytes.size() <= kAnswerBytesMax) body_.append(bytes);
-    return true;
-  }
-  void on_end() override { finish({}); }
-  void on_fault(net::ClientFault, std::string what) override { finish(std::move(what)); }
-
-  Result<std::string> wait() {
-    std::unique_lock lock(mutex_);
-    over_.wait(lock, [this] { return fault_.has_value(); });
-    if (!fault_->empty()) return fail(Code::kUnavailable, "the embeddings' server: " + *fault_);
-    if (status_ != 200) {
-      return fail(Code::kUnavailable, fmt::format("the embeddings' server answered {}: {}", status_,
-                                                  body_.substr(0, 300)));
-    }
-    return body_;
-  }
-
- private:
-  void finish(std::string fault) {
-    std::lock_guard lock(mutex_);
-    fault_ = std::move(fault);
-    over_.notify_all();
-  }
-
-  std::mutex mutex_;
-  std::condition_variable over_;
-  int status_ = 0;
-  std::string body_;
-  std::optional<std::string> fault_;  // empty: ended well
-};
 
 Result<std::vector<float>> read_vector(const boost::json::value& entry) {
   const auto* object = entry.if_object();
@@ -116,10 +70,7 @@ Result<std::vector<std::vector<float>>> read_embeddings(const std::string& body,
 
 Result<std::vector<std::vector<float>>> ask_embeddings(const EmbeddingsOptions& options,
                                                        const std::vector<std::string>& texts) {
-  net::ClientOptions client_options;
-  HADAL_TRY(client_options.url, net::parse_url(options.url));
-  net::IoThreads io;
-  HADAL_TRY(const auto client, net::HttpClient::make(client_options, io.context()));
+  HADAL_TRY(const auto server, HttpCaller::make(options.url));
   std::vector<std::vector<float>> vectors;
   for (size_t first = 0; first < texts.size(); first += kBatch) {
     const size_t count = std::min(kBatch, texts.size() - first);
@@ -138,10 +89,13 @@ Result<std::vector<std::vector<float>>> ask_embeddings(const EmbeddingsOptions& 
     }
     request.body = boost::json::serialize(
         boost::json::object{{"model", options.model}, {"input", std::move(input)}});
-    const auto answer = std::make_shared<WholeAnswer>();
-    const auto call = client->send(std::move(request), answer);
-    HADAL_TRY(const std::string body, answer->wait());
-    HADAL_TRY(auto batch, read_embeddings(body, count));
+    const auto answer = server->ask(std::move(request));
+    if (!answer) return fail(Code::kUnavailable, "the embeddings' server: " + answer.error().what);
+    if (answer->status != 200) {
+      return fail(Code::kUnavailable, fmt::format("the embeddings' server answered {}: {}",
+                                                  answer->status, answer->body.substr(0, 300)));
+    }
+    HADAL_TRY(auto batch, read_embeddings(answer->body, count));
     for (auto& vector : batch) {
       if (!vectors.empty() && vector.size() != vectors[0].size()) {
         return fail(Code::kCorrupt, "the embeddings' server sends vectors of several sizes");

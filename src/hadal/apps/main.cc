@@ -25,6 +25,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"chat", "a conversation in the terminal", cmd_chat},
     {"keys", "create, list and revoke API keys", cmd_keys},
     {"audit", "check and read the record of who asked what", cmd_audit},
+    {"rollout", "new models and backends, by and by", cmd_rollout},
     {"inspect", "what is in a model file, and what it needs to run", cmd_inspect},
     {"bench", "tokens per second, and this machine's own ceilings", cmd_bench},
     {"eval", "how well something does, on data whose right answers are known", cmd_eval},

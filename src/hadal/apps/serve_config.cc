@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "hadal/base/file.h"
+#include "hadal/gateway/rollout_probe.h"
 
 namespace hadal::apps {
 namespace {
@@ -105,6 +106,9 @@ Status check_secrets(const gateway::Config& config) {
   }
   auto edge = Edge::read(config);
   if (!edge) return fail(std::move(edge.error()));
+  for (const gateway::RolloutConfig& rollout : config.rollouts) {
+    HADAL_TRY_VOID(gateway::load_probes(rollout.probes.file));
+  }
   return {};
 }
 

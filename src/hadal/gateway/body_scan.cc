@@ -174,6 +174,16 @@ std::string_view beginning(std::string_view messages) {
   return messages.substr(0, walker.at());
 }
 
+// `metadata`: an object, maybe with Anthropic's "user_id".
+std::string user_in(std::string_view metadata) {
+  std::string user;
+  Walker walker(metadata);
+  each_member(walker, metadata, [&](const std::string& key, std::string_view value, size_t) {
+    if (key == "user_id" && value.starts_with('"')) user = unquoted(value);
+  });
+  return user;
+}
+
 void take_member(const std::string& key, std::string_view value, size_t begin, BodyScan* scan,
                  Hasher* prefix) {
   if (key == "model") {
@@ -192,6 +202,10 @@ void take_member(const std::string& key, std::string_view value, size_t begin, B
     scan->max_tokens = std::max<int64_t>(count, 0);
   } else if (key == "messages" || key == "input") {
     prefix->update(beginning(value));
+  } else if (key == "user" || key == "user_id") {
+    if (value.starts_with('"')) scan->user = unquoted(value);
+  } else if (key == "metadata") {
+    if (scan->user.empty()) scan->user = user_in(value);
   } else if (key == "prompt" || key == "system") {
     prefix->update(value.substr(0, kPromptPrefix));
   }

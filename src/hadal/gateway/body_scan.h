@@ -27,6 +27,8 @@ struct BodyScan {
   // Equal for all requests of one conversation, and for conversations that begin alike: of the
   // messages up to the first of a user, or of how the prompt begins.
   uint64_t prefix_hash = 0;
+  // Whom the request is for: "user", "user_id", or "user_id" in "metadata"; empty: not said.
+  std::string user;
 };
 
 // kInvalidInput: the body is not a JSON object as far as its form goes, or says "model" twice, in

@@ -52,7 +52,10 @@ bool Exchange::abandoned() const {
 void Exchange::tap(std::shared_ptr<AnswerTap> tap) {
   std::lock_guard lock(mutex_);
   HADAL_CHECK(!started_, "a tap after the answer");
-  if (gone_) return tap->on_end(false);
+  if (gone_) {
+    tap->on_client_left();
+    return tap->on_end(false);
+  }
   taps_.push_back(std::move(tap));
 }
 
@@ -63,6 +66,10 @@ void Exchange::tell_head(int status, const std::vector<Header>& headers) {
 void Exchange::tell_bytes(std::string_view bytes) {
   if (bytes.empty()) return;
   for (const auto& tap : taps_) tap->on_bytes(bytes);
+}
+
+void Exchange::tell_client_left() {
+  for (const auto& tap : taps_) tap->on_client_left();
 }
 
 Exchange::Taps Exchange::tell_end(bool whole) {
@@ -77,6 +84,7 @@ void Exchange::client_gone() {
     std::lock_guard lock(mutex_);
     if (gone_) return;
     gone_ = true;
+    tell_client_left();
     ended = tell_end(false);
     pending_.clear();
     if (!finished_) callback = std::move(on_close_);
@@ -177,6 +185,7 @@ bool Exchange::write(std::string_view bytes) {
     // The engine cannot wait for one client, and memory cannot grow for it.
     abandoned_ = true;
     pending_.clear();
+    tell_client_left();
     ended = tell_end(false);
     woken_ = false;  // an earlier wake may have found the connection in the middle of a write
     wake_locked();

@@ -33,6 +33,8 @@ class AnswerTap {
   // `whole`: to the last byte. Else it broke off, or the client left before. A head may be missing
   // then.
   virtual void on_end(bool whole) = 0;
+  // Just before an end that is the client's doing: it left, or did not read fast enough.
+  virtual void on_client_left() {}
 };
 
 class Exchange {
@@ -84,6 +86,7 @@ class Exchange {
   using Taps = std::vector<std::shared_ptr<AnswerTap>>;
   void tell_head(int status, const std::vector<Header>& headers);
   void tell_bytes(std::string_view bytes);
+  void tell_client_left();
   [[nodiscard]] Taps tell_end(bool whole);  // to be destroyed outside the lock
   Taken take_all(std::function<void()>* on_room);
   void wake_locked();

@@ -73,6 +73,7 @@ struct Seen final : AnswerTap {
     text += std::to_string(status) + std::string(find_header(headers, "a")) + ":";
   }
   void on_bytes(std::string_view bytes) override { text += bytes; }
+  void on_client_left() override { text += '~'; }
   void on_end(bool whole) override { text += whole ? "|" : "!"; }
   std::string& text;
 };
@@ -116,16 +117,16 @@ TEST_F(TapTest, SeesThatTheClientLeft) {
   writer_->write("ab");
   exchange_->client_gone();
   EXPECT_FALSE(writer_->write("c"));
-  expect("200:ab!");
+  expect("200:ab~!");
   writer_.reset();
-  expect("200:ab!");
+  expect("200:ab~!");
 }
 
 TEST_F(TapTest, SeesThatAnAnswerBrokeOffOrWasTooFast) {
   writer_->start_stream(200, {});
   writer_->write("ab");
   EXPECT_FALSE(writer_->write(std::string(101, 'x')));
-  expect("200:ab!");
+  expect("200:ab~!");
 }
 
 TEST_F(TapTest, SeesAWriterThatGaveUp) {
@@ -137,9 +138,9 @@ TEST_F(ExchangeTest, ATapAfterTheClientIsToldAtOnce) {
   exchange_->client_gone();
   std::string seen;
   writer_->tap(std::make_shared<Seen>(&seen));
-  EXPECT_EQ(seen, "!");
+  EXPECT_EQ(seen, "~!");
   writer_->respond(200, {}, "x");
-  EXPECT_EQ(seen, "!");
+  EXPECT_EQ(seen, "~!");
 }
 
 }  // namespace
