@@ -84,6 +84,7 @@ class Bench(unittest.TestCase):
             for row in rows.values():
                 self.assertGreater(min(row["plain"], row["guessing"], row["ratio"]), 0)
                 self.assertLessEqual(row["right"], row["guesses"])
+                self.assertEqual(row["rounds"], 2)
             return rows
         own = guesses("mtp")["the model's own"]
         self.assertGreaterEqual(own["right"], 0.7 * own["guesses"])

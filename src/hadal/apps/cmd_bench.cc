@@ -88,9 +88,8 @@ Result<std::string> bench(BenchFlags flags) {
   load.log = stderr_log(LogLevel::kWarning);
   const bool guess = !flags.runtime.speculate.empty();
   HADAL_TRY(flags.speculation.speculate, wanted_guesses(flags.runtime));
-  HADAL_TRY(const ModelConfig described, model_config(files));
-  load.drafts = guess && wants_next_token_layer(described, flags.speculation.speculate,
-                                                !flags.runtime.draft.empty());
+  load.drafts =
+      guess && wants_next_token_layer(flags.speculation.speculate, !flags.runtime.draft.empty());
   HADAL_TRY(auto model, load_model(files, *backend, load));
   // Steps are measured, not the first touch of their weights.
   if (const MappedFile* file = model->mapped_file()) file->populate(0, file->bytes().size());
@@ -141,7 +140,10 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
                  "tokens already in each cache; past 512 they are copies of earlier ones [0]")
       ->delimiter(',')
       ->check(CLI::Range(0, 1 << 20));
-  app.add_option("--repeats", flags->bench.repeats, "runs of each, the median counts [3]")
+  app.add_option_function<int32_t>(
+         "--repeats",
+         [flags](int32_t count) { flags->bench.repeats = flags->speculation.repeats = count; },
+         "runs of each, the median counts [3; with and without guessing: 5]")
       ->check(CLI::Range(1, 1'000));
   app.add_option("--speculate", flags->runtime.speculate,
                  "auto, ngram, mtp or draft; instead of speeds: with and without guessing ahead")

@@ -84,12 +84,9 @@ Result<Speculate> wanted_guesses(const RuntimeOptions& options) {
       fmt::format("--speculate: found '{}', expected auto, off, ngram, mtp or draft", name));
 }
 
-// The layer's cache is kept up only while guesses are measured to pay. To measure that costs a
-// little too: unasked, no more than one layer beside 33.
-bool wants_next_token_layer(const ModelConfig& config, Speculate speculate, bool has_draft) {
-  constexpr int32_t kLayersMin = 33;
-  if (speculate == Speculate::kMtp) return true;
-  return speculate == Speculate::kAuto && !has_draft && config.layers >= kLayersMin;
+// The layer's cache is kept up only while guesses are measured to pay.
+bool wants_next_token_layer(Speculate speculate, bool has_draft) {
+  return speculate == Speculate::kMtp || (speculate == Speculate::kAuto && !has_draft);
 }
 
 namespace {
@@ -307,7 +304,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   load.pack_cache = pack_cache_options(options);
   load.lock_pages = options.mlock;
   load.log = log;
-  load.drafts = wants_next_token_layer(described, speculate, draft != nullptr);
+  load.drafts = wants_next_token_layer(speculate, draft != nullptr);
   HADAL_TRY(KvDiskOptions disk, disk_options(options, files, *parts->backend, *parts->pool));
   HADAL_TRY(auto model, load_model(files, *parts->backend, load));
   const ModelConfig& config = model->config();

@@ -44,7 +44,7 @@ PackCacheOptions pack_cache_options(const RuntimeOptions& options);
 // What --speculate says; kInvalidInput names what it may say.
 Result<Speculate> wanted_guesses(const RuntimeOptions& options);
 // Whether the model's own next-token-prediction layer is to be loaded.
-bool wants_next_token_layer(const ModelConfig& config, Speculate speculate, bool has_draft);
+bool wants_next_token_layer(Speculate speculate, bool has_draft);
 
 // What a model is called when nobody says: its file's or folder's name. Empty: the embedded one.
 std::string own_model_name(const std::string& model);

@@ -23,105 +23,166 @@ inline void cpu_relax() {
 #endif
 }
 
-// Waits until word != old, spinning first.
-void wait_changed(const std::atomic<uint32_t>& word, uint32_t old) {
+// Spins until done(), for some microseconds; whether it came to that.
+template <class Done>
+bool spin_until(const Done& done) {
   const auto until = std::chrono::steady_clock::now() + kSpin;
-  while (std::chrono::steady_clock::now() < until) {
+  do {
     for (int i = 0; i < 64; ++i) {
-      if (word.load(std::memory_order_acquire) != old) return;
+      if (done()) return true;
       cpu_relax();
     }
-  }
-  while (word.load(std::memory_order_acquire) == old) word.wait(old, std::memory_order_acquire);
+  } while (std::chrono::steady_clock::now() < until);
+  return false;
 }
+
+// For those who have spun long enough. Whoever makes a wait end calls notify() afterwards, which
+// costs one load where nobody is parked. Both sides first write and then read, in one order for
+// all, so that one of them sees the other.
+class Parking {
+ public:
+  template <class Done>
+  void wait(const Done& done) {
+    if (spin_until(done)) return;
+    parked_.fetch_add(1, std::memory_order_seq_cst);
+    for (;;) {
+      const uint32_t old = bell_.load(std::memory_order_seq_cst);
+      if (done()) break;
+      bell_.wait(old, std::memory_order_acquire);
+    }
+    parked_.fetch_sub(1, std::memory_order_relaxed);
+  }
+  void notify() {
+    if (parked_.load(std::memory_order_seq_cst) == 0) return;
+    bell_.fetch_add(1, std::memory_order_seq_cst);
+    bell_.notify_all();
+  }
+
+ private:
+  std::atomic<uint32_t> parked_{0}, bell_{0};
+};
 
 }  // namespace
 
-// One job at a time: pieces of [0, count) from a shared counter. A worker joins while the gate is
-// open; the caller closes it when no piece is left and waits only for those who joined. So a worker
-// that the host has not scheduled yet costs nothing: the others have done its share, which is what
-// keeps a busy machine fast.
+// One job at a time: the first pieces belong to the threads of the same number, further ones to
+// whoever comes first. A worker claims its piece before it begins; when the caller has nothing left
+// to do, it claims those that nobody has begun. So a worker that the host has not scheduled yet
+// costs nothing: the others have done its share, which is what keeps a busy machine fast.
+//
+// A cache line takes 0.1 to 0.3 us to another core, as long as a small piece of work. So a job is
+// one line, claim and end are one line of each worker, and nothing else is shared on the way.
 struct ThreadPool::State {
-  static constexpr uint32_t kClosed = 1u << 31;
+  // The caller's: the job's number << 16 | pieces that belong to threads. What is behind it is
+  // written while no worker has a claim.
+  struct alignas(64) Job {
+    std::atomic<uint64_t> word{0};
+    const std::function<void(int)>* each = nullptr;
+    const std::function<void(size_t, size_t, int)>* body = nullptr;  // without `each`
+    size_t count = 0, grain = 1;
+    bool more = false;  // there are further pieces: from `next`
+  };
+  // The last job that this worker's piece was claimed of << 1 | whether the worker is at it.
+  struct alignas(64) Claim {
+    std::atomic<uint64_t> word{0};
+  };
+  static constexpr int kOwnersBits = 16;
+  static_assert(kThreadsMax < 1 << kOwnersBits);
 
-  std::vector<std::thread> workers;
-  std::atomic<uint32_t> generation{0};  // a new one is a new job
-  std::atomic<uint32_t> gate{kClosed};  // kClosed, and how many workers are inside
+  Job job;
+  std::vector<Claim> claims;  // [threads]; the caller's is not used
+  alignas(64) std::atomic<size_t> next{0};
+  alignas(64) Parking for_jobs;
+  Parking for_ends;  // the caller's
   std::atomic<bool> stopping{false};
   std::atomic<bool> busy{false};  // a job is under way
+  std::vector<std::thread> workers;
 
-  // Written by the caller while nobody is inside. Either `each` is set, or the rest.
-  uint32_t job = 0;  // the generation that it becomes
-  const std::function<void(int)>* each = nullptr;
-  std::atomic<uint32_t> left{0};  // workers that have not run `each` yet
-  const std::function<void(size_t, size_t, int)>* body = nullptr;
-  size_t count = 0, grain = 1;
-  std::atomic<size_t> next{0};
-
-  void do_share(int thread) {
-    if (each == nullptr) return take_pieces(thread);
-    (*each)(thread);
-    if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) left.notify_one();
+  void do_piece(size_t piece, int thread) const {
+    const size_t begin = piece * job.grain;
+    (*job.body)(begin, std::min(job.count, begin + job.grain), thread);
   }
-
-  void take_pieces(int thread) {
-    for (size_t begin; (begin = next.fetch_add(grain, std::memory_order_relaxed)) < count;) {
-      (*body)(begin, std::min(count, begin + grain), thread);
+  void do_further_pieces(int thread) {
+    if (!job.more) return;
+    const size_t pieces = (job.count + job.grain - 1) / job.grain;
+    for (size_t p; (p = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) {
+      do_piece(p, thread);
     }
   }
 
+  // Whether the piece of `worker` was still to be had. `at_it`: by the worker itself.
+  bool claim(size_t worker, uint64_t number, bool at_it) {
+    std::atomic<uint64_t>& word = claims[worker].word;
+    uint64_t last = word.load(std::memory_order_relaxed);
+    return last >> 1 < number &&
+           word.compare_exchange_strong(last, number << 1 | (at_it ? 1 : 0),
+                                        std::memory_order_acq_rel, std::memory_order_relaxed);
+  }
+
   void work(int thread) {
-    uint32_t seen = 0, done = 0;
+    std::atomic<uint64_t>& mine = claims[static_cast<size_t>(thread)].word;
+    uint64_t seen = 0;
     for (;;) {
-      wait_changed(generation, seen);
-      seen = generation.load(std::memory_order_acquire);
+      for_jobs.wait([&] {
+        return job.word.load(std::memory_order_seq_cst) != seen ||
+               stopping.load(std::memory_order_seq_cst);
+      });
       if (stopping.load(std::memory_order_relaxed)) return;
-      const bool open = (gate.fetch_add(1, std::memory_order_acq_rel) & kClosed) == 0;
-      if (open && job != done) {  // late for one job, a worker may find the next one's gate
-        done = job;
-        do_share(thread);
+      seen = job.word.load(std::memory_order_acquire);
+      const uint64_t number = seen >> kOwnersBits;
+      const auto owners = static_cast<int>(seen & ((1u << kOwnersBits) - 1));
+      if (thread >= owners || !claim(static_cast<size_t>(thread), number, true)) continue;
+      if (job.each != nullptr) {
+        (*job.each)(thread);
+      } else {
+        do_piece(static_cast<size_t>(thread), thread);
+        do_further_pieces(thread);
       }
-      if (gate.fetch_sub(1, std::memory_order_acq_rel) == (kClosed | 1)) gate.notify_one();
+      mine.store(number << 1, std::memory_order_seq_cst);
+      for_ends.notify();
     }
   }
 
   void begin() {
     HADAL_CHECK(!busy.exchange(true, std::memory_order_acquire),
                 "parallel() inside parallel(), or from two threads at once");
-    job = generation.load(std::memory_order_relaxed) + 1;
   }
 
-  // Lets the workers in, does the caller's own share, and returns when nobody is inside.
-  void run() {
-    if (!workers.empty()) {
-      gate.fetch_and(~kClosed, std::memory_order_acq_rel);
-      generation.fetch_add(1, std::memory_order_release);
-      generation.notify_all();
-    }
-    if (each != nullptr) {
-      (*each)(0);
-      for (uint32_t n; (n = left.load(std::memory_order_acquire)) != 0;) wait_changed(left, n);
+  // Calls the workers, does the caller's own share, and returns when all is done.
+  void run(size_t owners) {
+    const uint64_t number = (job.word.load(std::memory_order_relaxed) >> kOwnersBits) + 1;
+    const uint64_t word = number << kOwnersBits | owners;
+    if (job.each != nullptr) {
+      job.word.store(word, std::memory_order_seq_cst);
+      for_jobs.notify();
+      (*job.each)(0);
     } else {
-      take_pieces(0);
+      // Without a fence, who falls asleep just now may miss it; then its share is done for it.
+      job.word.store(word, std::memory_order_release);
+      for_jobs.notify();
+      do_piece(0, 0);
+      do_further_pieces(0);
     }
-    uint32_t inside = gate.fetch_or(kClosed, std::memory_order_acq_rel) | kClosed;
-    while (inside != kClosed) {
-      wait_changed(gate, inside);
-      inside = gate.load(std::memory_order_acquire);
+    for (size_t worker = 1; worker < owners; ++worker) {
+      if (job.each == nullptr && claim(worker, number, false)) {
+        do_piece(worker, 0);
+        continue;
+      }
+      const std::atomic<uint64_t>& last = claims[worker].word;
+      for_ends.wait([&] { return last.load(std::memory_order_seq_cst) == number << 1; });
     }
     busy.store(false, std::memory_order_release);
   }
 };
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
-  HADAL_CHECK(threads >= 1);
+  HADAL_CHECK(threads >= 1 && threads <= kThreadsMax);
+  state_->claims = std::vector<State::Claim>(static_cast<size_t>(threads));
   for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this, i] { state_->work(i); });
 }
 
 ThreadPool::~ThreadPool() {
-  state_->stopping.store(true, std::memory_order_relaxed);
-  state_->generation.fetch_add(1, std::memory_order_release);
-  state_->generation.notify_all();
+  state_->stopping.store(true, std::memory_order_seq_cst);
+  state_->for_jobs.notify();
   for (std::thread& worker : state_->workers) worker.join();
 }
 
@@ -130,9 +191,8 @@ int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()
 void ThreadPool::parallel(const std::function<void(int)>& body) {
   State& state = *state_;
   state.begin();
-  state.each = &body;
-  state.left.store(static_cast<uint32_t>(state.workers.size()), std::memory_order_relaxed);
-  state.run();
+  state.job.each = &body;
+  state.run(static_cast<size_t>(threads()));
 }
 
 void ThreadPool::parallel_for(size_t count, size_t grain,
@@ -146,12 +206,15 @@ void ThreadPool::parallel_for(size_t count, size_t grain,
   }
   State& state = *state_;
   state.begin();
-  state.each = nullptr;
-  state.body = &body;
-  state.count = count;
-  state.grain = grain;
-  state.next.store(0, std::memory_order_relaxed);
-  state.run();
+  const size_t pieces = (count + grain - 1) / grain;
+  const size_t owners = std::min(pieces, static_cast<size_t>(threads()));
+  state.job.each = nullptr;
+  state.job.body = &body;
+  state.job.count = count;
+  state.job.grain = grain;
+  state.job.more = pieces > owners;
+  state.next.store(owners, std::memory_order_relaxed);
+  state.run(owners);
 }
 
 int usable_cores() {

@@ -14,7 +14,9 @@ namespace hadal {
 
 class ThreadPool {
  public:
-  // `threads` counts the caller: 1 means no workers. At least 1.
+  static constexpr int kThreadsMax = 4096;
+
+  // `threads` counts the caller: 1 means no workers. At least 1, at most kThreadsMax.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

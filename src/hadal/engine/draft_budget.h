@@ -71,13 +71,14 @@ class StepTimes {
 class CallTime {
  public:
   void observe(int32_t rows, double seconds);
-  // A step without a call: what was slow may have been the machine's fault, so hope returns.
-  void rest() { factor_ *= kRest; }
+  // A step without a call: what was slow may have been the machine's fault, so hope returns; soon
+  // after the first few calls, which find nothing in the caches.
+  void rest() { factor_ *= count_ < kSamples ? kRestEarly : kRest; }
   double seconds(int32_t rows) const { return factor_ * (kBase + rows); }
 
  private:
   static constexpr double kBase = 4.0;  // what a call costs besides, in rows
-  static constexpr double kRest = 0.998;
+  static constexpr double kRest = 0.998, kRestEarly = 0.95;
   static constexpr int32_t kSamples = 8;
   std::array<double, kSamples> samples_{};
   int32_t count_ = 0;

@@ -124,6 +124,7 @@ void Speculator::took(const sched::Segment& segment, std::span<const TokenId> to
   if (!ngrams_) return;
   score(text, tokens);
   text.ngrams.append(tokens);
+  if (asked_ + 1 < rows_asked_ / kRowsAsking) return text.guesses.clear();  // nobody will ask
   const int32_t match = text.ngrams.guess(options_.draft_max, &text.guesses);
   text.match = class_of(match);
 }

@@ -254,5 +254,25 @@ TEST(Select, AgreesWithASort) {
   }
 }
 
+TEST(Select, TheFirstOfManyIsWhatALoopFinds) {
+  Rng rng(6);
+  for (int round = 0; round < 2'000; ++round) {
+    Logits logits(rng.next() % 1'200);
+    const uint64_t odd = rng.next() % 8;  // of ten, how many are no numbers
+    for (float& logit : logits) {
+      logit = static_cast<float>(rng.next() % 400) - 200.0f;
+      if (rng.next() % 10 < odd) logit = rng.next() % 2 == 0 ? kNan : -kInfinity;
+      if (rng.next() % 1'000 == 0) logit = rng.next() % 2 == 0 ? kInfinity : -0.0f;
+    }
+    Candidate expected{-kInfinity, -1};
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (logits[i] > expected.logit) expected = {logits[i], static_cast<TokenId>(i)};
+    }
+    const Candidate found = select_first(logits);
+    ASSERT_EQ(found.token, expected.token) << logits.size();
+    ASSERT_EQ(found.logit, expected.logit);
+  }
+}
+
 }  // namespace
 }  // namespace hadal

@@ -194,6 +194,7 @@ Result<SpeculationResult> measure(Side& plain, Side& guessing, const Kind& kind,
     plains.push_back(without);
     guessings.push_back(with);
     ratios.push_back(with / without);
+    ++result.rounds;
   }
   result.guesses += guessing.metrics.guesses();
   result.right += guessing.metrics.guesses_accepted();
@@ -258,9 +259,9 @@ std::string speculation_json(const std::vector<SpeculationResult>& results) {
   for (const SpeculationResult& r : results) {
     out += fmt::format(
         "{}{{\"text\": {}, \"plain\": {:.3f}, \"guessing\": {:.3f}, \"ratio\": {:.4f}, "
-        "\"guesses\": {}, \"right\": {}}}",
+        "\"guesses\": {}, \"right\": {}, \"rounds\": {}}}",
         out.size() > 1 ? ", " : "", json_string(r.text), r.plain, r.guessing, r.ratio, r.guesses,
-        r.right);
+        r.right, r.rounds);
   }
   return out + "]";
 }

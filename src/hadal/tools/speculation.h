@@ -38,6 +38,7 @@ struct SpeculationResult {
   double plain = 0, guessing = 0;  // tokens per second behind the first, all clients; medians
   double ratio = 0;                // median of the rounds' ratios
   int64_t guesses = 0, right = 0;  // of the rounds that count
+  int32_t rounds = 0;              // that count
   double right_share() const;      // 0 without guesses
 };
 
