@@ -117,9 +117,8 @@ gateway::AnswerSource AnswerCache::source_of(std::string_view model) const {
       fmt::format("{} thinking {} effort '{}' ", target->model,
                   target->thinking ? (*target->thinking ? "on" : "off") : "-", target->effort);
   if (target->local) {
-    source.identity += fmt::format("{} {}", names->local, today(clock_.unix_seconds()));
-    source.keeps_seed = true;  // a batch never changes an answer
-    return source;
+    source.identity += fmt::format("{} {} ", names->local, today(clock_.unix_seconds()));
+    source.keeps_seed = !target->remote;  // a batch never changes an answer
   }
   for (const gateway::BackendConfig& backend : names->config.backends) {
     for (const auto& [name, upstream] : backend.models) {

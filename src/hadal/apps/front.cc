@@ -7,13 +7,23 @@
 
 namespace hadal::apps {
 
+void Front::set_gateway(gateway::Gateway* gateway) {
+  gateway_ = gateway;
+  gateway->hybrid().set_local([this] { return service_.is_ready(); });
+  gateway->set_local([this](net::HttpRequest request, net::ResponseWriter writer) {
+    service_.handle(std::move(request), std::move(writer));
+  });
+}
+
 bool Front::passes_quickly(const net::HttpRequest& request) const {
   return gateway_ != nullptr && gateway_->is_surely_passed_on(request) && !service_.asks_stores();
 }
 
+bool Front::looks_through() const { return gateway_ != nullptr && gateway_->hybrid().on(); }
+
 bool Front::may_answer_at_once(const net::HttpRequest& request) const {
-  return later_ && answers_ != nullptr && !hooks_wait_ && answers_->may_answer_at_once(request) &&
-         !service_.shares_limits();
+  return later_ && answers_ != nullptr && !hooks_wait_ && !looks_through() &&
+         answers_->may_answer_at_once(request) && !service_.shares_limits();
 }
 
 bool Front::is_quick(const net::HttpRequest& request) const {
@@ -42,6 +52,7 @@ std::string Front::enter(net::HttpRequest request, net::ResponseWriter writer,
     service_.handle(std::move(request), std::move(writer));
     return journey->id();
   }
+  if (looks_through()) gateway_->hybrid().classify(request, *journey);
   for (const Arrival& hook : hooks_) {
     if (hook(request, writer, *journey)) return journey->id();
   }

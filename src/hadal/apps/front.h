@@ -34,7 +34,7 @@ class Front {
   // All must outlive this.
   Front(Service& service, const Clock& clock) : service_(service), clock_(clock) {}
 
-  void set_gateway(gateway::Gateway* gateway) { gateway_ = gateway; }
+  void set_gateway(gateway::Gateway* gateway);
   void set_answers(AnswerCache* answers) { answers_ = answers; }
   // `waits`: for a disk or another server, with requests that are asked of a model.
   void on_arrival(Arrival hook, bool waits = true) {
@@ -69,6 +69,8 @@ class Front {
                     gateway::Journey::Who who);
   void give_or_compute(net::HttpRequest request, net::ResponseWriter writer);
   bool passes_quickly(const net::HttpRequest& request) const;
+  // Whether requests are searched for what should not leave, before the hooks.
+  bool looks_through() const;
   bool may_answer_at_once(const net::HttpRequest& request) const;
 
   Service& service_;

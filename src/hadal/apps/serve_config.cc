@@ -204,6 +204,8 @@ Status LiveConfig::open_store(std::shared_ptr<obs::Registry> registry, const Clo
   const gateway::StoreConfig& store = config_.store;
   if (!store.path.empty()) {
     HADAL_TRY(keys_, gateway::KeyStore::open(store.path));
+    HADAL_TRY(auto budgets, gateway::BudgetBook::open(store.path));
+    gateway_.hybrid().set_budgets(std::move(budgets));
   }
   HADAL_TRY(metering_, gateway::Metering::make(gateway::metering_options(store),
                                                std::move(registry), clock, log_));

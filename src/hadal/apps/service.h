@@ -60,6 +60,8 @@ class Service {
   std::string tag_of(const net::HttpRequest& request, const gateway::Caller& caller) const;
   gateway::Journey::Who restore(std::string_view tag) const;
   bool is_draining() const { return draining_; }
+  // Whether there is a model that answers.
+  bool is_ready() const { return !draining_ && model() != nullptr; }
   std::string next_id(std::string_view prefix);
   // In front of handle(): true when the request, which has a Journey, is one for another backend,
   // and will be answered.

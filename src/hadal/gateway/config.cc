@@ -35,6 +35,9 @@ class Checker {
     for (const AliasConfig& alias : config_.aliases) names.push_back(alias.name);
     check_tenants(reader_, config_.tenants, config_.store, names);
     check_admin(reader_, config_.admin, config_.store);
+    check_sensitivity(reader_, &config_.sensitivity);
+    check_routes(reader_, config_.routes, config_.sensitivity,
+                 {backend_names(), names, config_.tenants});
     check_rollouts(reader_, config_, names);
     check_batches(reader_, config_.batches);
     check_tls(reader_, "server.tls", config_.server.tls);
@@ -62,10 +65,10 @@ class Checker {
       return;
     }
     const bool local = given("model");
-    constexpr std::string_view kLocalOnly[] = {"engine", "names"};
-    constexpr std::string_view kRemoteOnly[] = {"models",  "key_env",  "key_file",
-                                                "ca_file", "timeouts", "health",
-                                                "weight",  "backup",   "max_in_flight"};
+    constexpr std::string_view kLocalOnly[] = {"engine", "names", "overflow_at"};
+    constexpr std::string_view kRemoteOnly[] = {"models",        "key_env", "key_file", "ca_file",
+                                                "timeouts",      "health",  "weight",   "backup",
+                                                "max_in_flight", "trusted", "cost"};
     const auto refuse = [&](std::string_view field) {
       if (!given(field)) return;
       reader_.fault(backend_path(index, field),
@@ -115,6 +118,7 @@ class Checker {
                     "'models' is missing: the model names that this backend "
                     "serves, each with the upstream's name for it");
     }
+    check_cost(reader_, backend_path(index, "cost"), backend.cost, config_.store);
     for (const auto& [name, upstream] : backend.models) {
       const std::string path = backend_path(index, "models." + name);
       if (upstream.empty()) reader_.fault(path, "the upstream's name is empty");
@@ -122,16 +126,20 @@ class Checker {
     }
   }
 
+  std::vector<std::string> backend_names() const {
+    std::vector<std::string> names;
+    for (const BackendConfig& backend : config_.backends) names.push_back(backend.name);
+    return names;
+  }
+
+  // A name may be served here and elsewhere: then by the local model first.
   void serve(const std::string& name, const std::string& path, bool local) {
     if (name.empty() || name.size() > 256) {
       return reader_.fault(path, "a model's name has 1 to 256 bytes");
     }
     const auto [entry, fresh] = served_.try_emplace(name, local);
-    if (!fresh && (local || entry->second)) {
-      reader_.fault(path, fmt::format("'{}' is served by the local model already; give one of "
-                                      "them another name",
-                                      name));
-    }
+    static_cast<void>(fresh);
+    entry->second |= local;
   }
 
   // Of each model name: someone must be there to answer.

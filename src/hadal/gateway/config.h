@@ -18,6 +18,8 @@
 #include "hadal/gateway/edge_config.h"
 #include "hadal/gateway/field.h"
 #include "hadal/gateway/rollout_config.h"
+#include "hadal/gateway/route_config.h"
+#include "hadal/gateway/sensitivity_config.h"
 #include "hadal/gateway/tenant_config.h"
 #include "hadal/net/url.h"
 
@@ -83,7 +85,10 @@ struct BackendConfig {
   int32_t weight = 1;
   bool backup = false;
   int32_t max_in_flight = 256;
+  bool trusted = false;
+  CostConfig cost;
   std::vector<std::string> names;  // of `model`
+  double overflow_at = 1;
 
   bool is_local() const { return url.empty(); }
   bool operator==(const BackendConfig&) const = default;
@@ -126,6 +131,8 @@ struct Config {
   std::vector<PriceConfig> prices;
   QueueConfig queue;
   AdminConfig admin;
+  SensitivityConfig sensitivity;
+  std::vector<RouteConfig> routes;
   std::vector<RolloutConfig> rollouts;
   BatchConfig batches;
   AuditConfig audit;

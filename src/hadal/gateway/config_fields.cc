@@ -173,7 +173,13 @@ Section<BackendConfig> backend_section() {
                "share of a model's requests, beside the other backends that serve it; 0: none")
       .boolean("backup", &BackendConfig::backup, "asked only when the others cannot be")
       .integer("max_in_flight", &BackendConfig::max_in_flight, {1, 100'000},
-               "requests at once; more go elsewhere or are answered 429");
+               "requests at once; more go elsewhere or are answered 429")
+      .boolean("trusted", &BackendConfig::trusted,
+               "with `url`: a server of your own, which may get what `sensitivity` keeps")
+      .inside("cost", &BackendConfig::cost, cost_section(), "with `url`: prices and budget")
+      .number("overflow_at", &BackendConfig::overflow_at, {0, 1'000},
+              "with `model`: from this load on (requests there, as a share of `max_sequences`) "
+              "requests go to the `url` backends that serve the same name; 0: never");
   return section;
 }
 
@@ -209,6 +215,9 @@ Section<Config> whole() {
            "what a model's tokens cost")
       .inside("queue", &Config::queue, queue_section(), "who waits for the local model")
       .inside("admin", &Config::admin, admin_section(), "the operator's endpoints")
+      .inside("sensitivity", &Config::sensitivity, sensitivity_section(),
+              "what must not leave, and what is masked")
+      .list("routes", &Config::routes, route_section(), "who may be asked for what")
       .map("rollouts", &Config::rollouts, &RolloutConfig::name, "", rollout_section(),
            "new models and backends, by and by")
       .inside("batches", &Config::batches, batch_section(), "requests in files, for idle time")

@@ -124,8 +124,8 @@ INSTANTIATE_TEST_SUITE_P(
             "3:1: the configuration: there is no field 'sever'; did you mean 'server'?"},
         Bad{std::string(kGood) + "entirely_else: {}\n",
             "3:1: the configuration: there is no field 'entirely_else'; known: server, backends, "
-            "aliases, cache, balancing, store, tenants, prices, queue, admin, rollouts, "
-            "batches, audit"},
+            "aliases, cache, balancing, store, tenants, prices, queue, admin, sensitivity, "
+            "routes, rollouts, batches, audit"},
         Bad{std::string(kGood) + "server:\n  prot: 80\n",
             "4:3: server: there is no field 'prot'; did you mean 'port'?"},
         Bad{std::string(kGood) + "server:\n  port: 65536\n",
@@ -173,9 +173,6 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{kRemote + "  timeouts: {idle: 5}\n",
             "5:20: backends[0].timeouts.idle: found '5', expected a duration from 1ms to 1d, such "
             "as 5s or 250ms"},
-        Bad{kRemote + "- {name: l, model: f, names: [m]}\n",
-            "5:23: backends[1].names: 'm' is served by the local model already; give one of them "
-            "another name"},
         Bad{std::string(kGood) + "aliases: {x: tinny}\n",
             "3:11: aliases.x.model: no backend serves 'tinny'; did you mean 'tiny'?"},
         Bad{std::string(kGood) + "aliases:\n  x: tiny\n  y: x\n",

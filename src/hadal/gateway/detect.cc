@@ -44,8 +44,8 @@ void Detector::find(std::string_view text, std::vector<Found>* found) const {
         detect_email(text, at, found);
         break;
       case Begins::kKey:
-        detect_key(text, at, found);
-        break;
+        at = detect_key(text, at, found);
+        continue;
     }
     ++at;
   }

@@ -102,6 +102,17 @@ bool is_written_as_one(const Digits& run, size_t begin, size_t length) {
          (end == run.size() || run.gaps[end] != within);
 }
 
+// In the middle of short groups that all have the same gap between them: no number is written so
+// that it begins here.
+bool is_within_row(const Digits& run, size_t begin) {
+  constexpr size_t kGroupMin = 3;
+  if (begin == 0) return false;
+  for (size_t i = 1; i < kGroupMin && begin + i < run.size(); ++i) {
+    if (run.gaps[begin + i] != Gap::kNone) return run.gaps[begin + i] == run.gaps[begin];
+  }
+  return false;
+}
+
 bool is_card_shape(const Digits& run, size_t begin, size_t length) {
   switch (length) {
     case 14:
@@ -260,6 +271,7 @@ size_t detect_numbers(std::string_view text, size_t at, Findings wanted,
   for (size_t begin = 0; begin + kShortest <= run.size(); ++begin) {
     if (!run.is_edge(begin)) continue;
     if ((wanted & only(Finding::kIdCard)) != 0) find_id_card(text, run, begin, found);
+    if (is_within_row(run, begin)) continue;
     const size_t longest = std::min(kLongest, run.size() - begin);
     for (size_t length = kShortest; length <= longest; ++length) {
       if (!run.is_edge(begin + length)) continue;

@@ -20,8 +20,8 @@ size_t detect_numbers(std::string_view text, size_t at, Findings wanted, std::ve
 
 // At '@'.
 void detect_email(std::string_view text, size_t at, std::vector<Found>* found);
-// At a byte that may_begin_key().
-void detect_key(std::string_view text, size_t at, std::vector<Found>* found);
+// At a byte that may_begin_key(). Returns where to go on.
+size_t detect_key(std::string_view text, size_t at, std::vector<Found>* found);
 bool may_begin_key(char c);
 
 }  // namespace hadal::gateway

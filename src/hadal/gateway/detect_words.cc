@@ -7,6 +7,8 @@
 namespace hadal::gateway {
 namespace {
 
+// Bounds of what is looked at from one place, so that no text takes more than linear time.
+constexpr size_t kSecretMax = 512, kDigitWithin = 200;
 constexpr size_t kEmailLocalMax = 64, kEmailDomainMax = 255;  // RFC 5321, 4.5.3.1
 
 bool is_local(char c) {
@@ -103,7 +105,7 @@ void find_value(std::string_view text, size_t begin, std::vector<Found>* found) 
   constexpr std::string_view kBefore = " \t=>\"'`*", kNotIn = "\"'`,;<>(){}";
   while (begin < text.size() && kBefore.find(text[begin]) != std::string_view::npos) ++begin;
   size_t end = begin;
-  while (end < text.size() && static_cast<unsigned char>(text[end]) > ' ' &&
+  while (end < text.size() && end - begin<kSecretMax&& static_cast<unsigned char>(text[end])> ' ' &&
          static_cast<unsigned char>(text[end]) < 0x7f &&
          kNotIn.find(text[end]) == std::string_view::npos) {
     ++end;
@@ -141,17 +143,19 @@ void find_url_secret(std::string_view text, size_t at, std::vector<Found>* found
   }
 }
 
-// At "-----BEGIN".
-void find_private_key(std::string_view text, size_t at, std::vector<Found>* found) {
+// At "-----BEGIN". Returns where to go on.
+size_t find_private_key(std::string_view text, size_t at, std::vector<Found>* found) {
   const std::string_view rest = text.substr(at);
   const size_t line = std::min(rest.find("-----", 11), rest.size());
-  if (rest.substr(0, line).find("PRIVATE KEY") == std::string_view::npos) return;
+  if (rest.substr(0, line).find("PRIVATE KEY") == std::string_view::npos) return at + 1;
   size_t end = rest.find("-----END", line);
   if (end != std::string_view::npos) {
     const size_t last = rest.find("-----", end + 8);
     end = last == std::string_view::npos ? rest.size() : last + 5;
   }
-  found->push_back({Finding::kKey, at, at + std::min(end, rest.size())});
+  end = at + std::min(end, rest.size());
+  found->push_back({Finding::kKey, at, end});
+  return end;
 }
 
 void find_prefixed(std::string_view text, size_t at, std::vector<Found>* found) {
@@ -160,7 +164,10 @@ void find_prefixed(std::string_view text, size_t at, std::vector<Found>* found) 
     if (!rest.starts_with(form.prefix)) continue;
     size_t end = form.prefix.size();
     bool digit = false;
-    while (end < rest.size() && is_key_char(rest[end])) digit |= is_digit(rest[end++]);
+    // Without a digit for so long it is none.
+    while (end < rest.size() && is_key_char(rest[end]) && (digit || end < kDigitWithin)) {
+      digit |= is_digit(rest[end++]);
+    }
     while (end > form.prefix.size() && (rest[end - 1] == '.' || rest[end - 1] == '-')) --end;
     if (end < form.prefix.size() + form.least || (form.needs_digit && !digit)) continue;
     found->push_back({Finding::kKey, at, at + end});
@@ -184,26 +191,25 @@ bool may_begin_key(char c) {
                      [c](const KeyForm& form) { return form.prefix[0] == c; });
 }
 
-void detect_key(std::string_view text, size_t at, std::vector<Found>* found) {
+size_t detect_key(std::string_view text, size_t at, std::vector<Found>* found) {
   const char c = text[at];
   const std::string_view rest = text.substr(at);
-  if (c == ':' && rest.starts_with("://")) return find_url_secret(text, at, found);
-  if (c == ':' || c == '=') return find_assigned(text, at, found);
-  if (c == '-') {
-    if (rest.starts_with("-----BEGIN")) find_private_key(text, at, found);
-    return;
-  }
-  if (c == '\xe5') {
+  if (c == '-') return rest.starts_with("-----BEGIN") ? find_private_key(text, at, found) : at + 1;
+  if (c == ':' && rest.starts_with("://")) {
+    find_url_secret(text, at, found);
+  } else if (c == ':' || c == '=') {
+    find_assigned(text, at, found);
+  } else if (c == '\xe5') {
     // 密码是..., 密码为...
     constexpr size_t kHan = 3;
     const std::string_view verb = rest.substr(std::min(rest.size(), 2 * kHan), kHan);
     if ((verb == "是" || verb == "为") && ends_with_name(rest.substr(0, 2 * kHan))) {
       find_value(text, at + 3 * kHan, found);
     }
-    return;
+  } else if (at == 0 || !is_word(text[at - 1])) {
+    find_prefixed(text, at, found);
   }
-  if (at > 0 && is_word(text[at - 1])) return;
-  find_prefixed(text, at, found);
+  return at + 1;
 }
 
 }  // namespace hadal::gateway

@@ -24,7 +24,9 @@ Directory::Directory(const Config& config) {
 
 void Directory::add_model(const std::string& name, bool local) {
   (local ? has_local_ : has_remote_) = true;
-  if (targets_.try_emplace(name, ModelTarget{name, local, {}, {}}).second) listed_.push_back(name);
+  const auto [entry, fresh] = targets_.try_emplace(name, ModelTarget{name, false, false, {}, {}});
+  (local ? entry->second.local : entry->second.remote) = true;
+  if (fresh) listed_.push_back(name);
 }
 
 const ModelTarget* Directory::find(std::string_view name) const {

@@ -15,7 +15,8 @@ namespace hadal::gateway {
 
 struct ModelTarget {
   std::string model;             // a name that a backend serves
-  bool local = true;             // ... here, or over HTTP
+  bool local = true;             // ... here
+  bool remote = false;           // ... over HTTP; may be both
   std::optional<bool> thinking;  // when the request does not say
   std::string effort;
 };

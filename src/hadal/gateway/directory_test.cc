@@ -40,5 +40,18 @@ TEST(Directory, AliasesLeadToModelsHereAndElsewhere) {
   EXPECT_TRUE(directory.has_remote());
 }
 
+TEST(Directory, ANameMayBeServedHereAndElsewhere) {
+  Config config;
+  config.backends.resize(2);
+  config.backends[0].url = "http://h";
+  config.backends[0].models = {{"r1", "up"}, {"v3", "up"}};
+  config.backends[1].names = {"r1"};
+  const Directory directory(config);
+  EXPECT_THAT(directory.listed(), ElementsAre("r1", "v3"));
+  EXPECT_TRUE(directory.find("r1")->local);
+  EXPECT_TRUE(directory.find("r1")->remote);
+  EXPECT_FALSE(directory.find("v3")->local);
+}
+
 }  // namespace
 }  // namespace hadal::gateway

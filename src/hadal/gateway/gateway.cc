@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "hadal/api/error.h"
+#include "hadal/base/check.h"
 #include "hadal/gateway/body_scan.h"
 #include "hadal/gateway/journey.h"
 #include "hadal/gateway/passing.h"
@@ -85,6 +87,7 @@ Gateway::Gateway(boost::asio::io_context& io, const Clock& clock,
       log_(std::move(log)),
       metrics_(registry),
       http_metrics_(registry),
+      hybrid_(std::make_shared<HybridDesk>(clock, registry, log_)),
       fleet_(seed) {}
 
 std::shared_ptr<Gateway> Gateway::make(boost::asio::io_context& io, const Clock& clock,
@@ -145,6 +148,7 @@ Status Gateway::configure(const Config& config, std::shared_ptr<const Directory>
     }
     rules.push_back(backend_rules(backend));
   }
+  HADAL_TRY_VOID(hybrid_->configure(config));
   std::unique_lock lock(mutex_);
   fleet_.configure(fleet_rules(config.balancing), rules);
   balancing_ = config.balancing;
@@ -211,7 +215,8 @@ bool Gateway::is_passed_on(const net::HttpRequest& request) const {
 
 bool Gateway::is_surely_passed_on(const net::HttpRequest& request) const {
   constexpr size_t kQuickBytes = 256u << 10;  // a fraction of a millisecond to look through
-  return !has_local_ && request.body.size() <= kQuickBytes && is_passed_on(request);
+  return !has_local_ && !hybrid_->on() && request.body.size() <= kQuickBytes &&
+         is_passed_on(request);
 }
 
 bool Gateway::handle(net::HttpRequest& request, net::ResponseWriter& writer, const Admit& admit) {
@@ -230,8 +235,12 @@ bool Gateway::handle(net::HttpRequest& request, net::ResponseWriter& writer, con
   {
     std::lock_guard lock(mutex_);
     const ModelTarget* found = directory_->find(choice.model.empty() ? scan->model : choice.model);
-    if (found == nullptr || found->local) return false;
+    if (found == nullptr) return false;
     target = *found;
+  }
+  const std::shared_ptr<Crossing> crossing = hybrid_->cross(request, *scan, target);
+  if (crossing == nullptr ? target.local : stays_here(*crossing, target, request, writer)) {
+    return crossing != nullptr && crossing->plan().stages.empty();
   }
   std::shared_ptr<Permit> permit;
   if (admit) {
@@ -247,9 +256,43 @@ bool Gateway::handle(net::HttpRequest& request, net::ResponseWriter& writer, con
     fleet_.on_request();
   }
   std::make_shared<Relay>(shared_from_this(), std::move(request), std::move(*scan),
-                          std::move(target), std::move(permit), std::move(writer))
+                          std::move(target), std::move(permit), std::move(writer), crossing)
       ->start();
   return true;
+}
+
+// True: for the local model, or answered, since nobody may be asked.
+bool Gateway::stays_here(Crossing& crossing, const ModelTarget& target,
+                         const net::HttpRequest& request, net::ResponseWriter& writer) {
+  const RouteStage* first = crossing.stage();
+  if (first != nullptr && !first->local) return false;
+  const std::string backend = first != nullptr ? first->backends.front() : std::string();
+  writer.also(crossing.header(backend));
+  crossing.note(backend, Journey::of(request));
+  if (first != nullptr) {
+    hybrid_->goes_local(writer);
+    return true;
+  }
+  const auto why = crossing.refusal(target.model);
+  HADAL_CHECK(why, "a plan without stages says why");
+  std::vector<net::Header> headers = {{"Content-Type", "application/json"}};
+  if (why->retry_after > 0) headers.push_back({"Retry-After", std::to_string(why->retry_after)});
+  http_metrics_.answered(request.path, why->status);
+  metrics_.answered(target.model, "none", why->status);
+  writer.respond(
+      why->status, std::move(headers),
+      error_body(request.path, {api::code_for_status(why->status), why->message, {}, why->code}));
+  return true;
+}
+
+void Gateway::take_back(net::HttpRequest request, net::ResponseWriter writer) {
+  hybrid_->goes_local(writer);
+  // Later: this thread holds the relay's lock.
+  auto held = std::make_shared<net::ResponseWriter>(std::move(writer));
+  net::call_after(io_, Millis(0),
+                  [take = take_, request = std::move(request), held = std::move(held)]() mutable {
+                    take(std::move(request), std::move(*held));
+                  });
 }
 
 tl::expected<Place, NoBackend> Gateway::start(const Ask& ask) {

@@ -28,6 +28,7 @@
 #include "hadal/gateway/config.h"
 #include "hadal/gateway/directory.h"
 #include "hadal/gateway/fleet.h"
+#include "hadal/gateway/hybrid.h"
 #include "hadal/gateway/metering.h"
 #include "hadal/net/client.h"
 #include "hadal/net/exchange.h"
@@ -82,6 +83,12 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   // No more checks, so that nothing is left to do when the last request is answered.
   void stop();
 
+  // Who may be asked for what; to be set up before open() of whatever brings requests.
+  HybridDesk& hybrid() { return *hybrid_; }
+  // Takes a request that no other backend could answer and the local model may.
+  using Take = std::function<void(net::HttpRequest, net::ResponseWriter)>;
+  void set_local(Take take) { take_ = std::move(take); }
+
   // Of those that are configured.
   std::vector<BackendId> ids_of(const std::vector<std::string>& backends) const;
   // Whether a request may be one for handle().
@@ -100,7 +107,11 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   Gateway(boost::asio::io_context& io, const Clock& clock, std::shared_ptr<obs::Registry> registry,
           LogSink log, uint64_t seed);
 
+  bool stays_here(Crossing& crossing, const ModelTarget& target, const net::HttpRequest& request,
+                  net::ResponseWriter& writer);
+
   // For relays.
+  void take_back(net::HttpRequest request, net::ResponseWriter writer);
   tl::expected<Place, NoBackend> start(const Ask& ask);
   void finish(const Place& place, Outcome outcome);
   bool take_retry(int32_t attempts);
@@ -130,6 +141,8 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   const LogSink log_;
   GatewayMetrics metrics_;
   HttpMetrics http_metrics_;
+  const std::shared_ptr<HybridDesk> hybrid_;
+  Take take_;
   std::atomic<bool> has_remote_{false};
   std::atomic<bool> has_local_{false};
 

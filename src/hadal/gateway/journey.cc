@@ -12,6 +12,19 @@ Choice Journey::choice() const {
   return choice_;
 }
 
+void Journey::set_screening(std::shared_ptr<const Screening> screening,
+                            std::shared_ptr<const Screener> by) {
+  std::lock_guard lock(mutex_);
+  screening_ = std::move(screening);
+  screened_by_ = std::move(by);
+}
+
+std::shared_ptr<const Screening> Journey::screening(
+    const std::shared_ptr<const Screener>& by) const {
+  std::lock_guard lock(mutex_);
+  return screened_by_ == by ? screening_ : nullptr;
+}
+
 Journey::Facts Journey::facts() const {
   std::lock_guard lock(mutex_);
   return facts_;
@@ -42,6 +55,11 @@ void Journey::note_label(std::string label) {
 void Journey::note_reason(std::string reason) {
   std::lock_guard lock(mutex_);
   facts_.reasons.push_back(std::move(reason));
+}
+
+void Journey::note_price(const Price& price) {
+  std::lock_guard lock(mutex_);
+  facts_.price = price;
 }
 
 void Journey::note_used(const Tokens& used) {

@@ -20,6 +20,9 @@
 
 namespace hadal::gateway {
 
+class Screener;
+struct Screening;
+
 // What stages before the backends decide. Each field is empty where nothing was.
 struct Choice {
   std::string model;                  // instead of what the asked name means
@@ -55,6 +58,11 @@ class Journey final : public net::RequestNotes {
   void choose(Choice choice);
   Choice choice() const;
 
+  // What was found in the request, for the rules that `by` stands for; null for others.
+  void set_screening(std::shared_ptr<const Screening> screening,
+                     std::shared_ptr<const Screener> by);
+  std::shared_ptr<const Screening> screening(const std::shared_ptr<const Screener>& by) const;
+
   // What happened so far.
   struct Facts {
     std::string asked;    // the model's name as the client says it
@@ -74,6 +82,7 @@ class Journey final : public net::RequestNotes {
   void note_label(std::string label);
   void note_reason(std::string reason);
   void note_used(const Tokens& used);
+  void note_price(const Price& price);  // of the backend that answers
 
  private:
   const std::string id_;
@@ -84,6 +93,8 @@ class Journey final : public net::RequestNotes {
   mutable std::mutex mutex_;
   Choice choice_;
   Facts facts_;
+  std::shared_ptr<const Screening> screening_;
+  std::shared_ptr<const Screener> screened_by_;
 };
 
 }  // namespace hadal::gateway

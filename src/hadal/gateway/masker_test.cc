@@ -14,7 +14,7 @@ namespace {
 std::shared_ptr<const Screener> masking() {
   SensitivityConfig config;
   config.on = true;
-  config.mask = config.detectors;
+  config.mask = detectors_of(config);
   return *Screener::make(config);
 }
 

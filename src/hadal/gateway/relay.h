@@ -12,7 +12,9 @@
 
 #include "hadal/gateway/body_scan.h"
 #include "hadal/gateway/gateway.h"
+#include "hadal/gateway/hybrid.h"
 #include "hadal/gateway/journey.h"
+#include "hadal/gateway/masker.h"
 #include "hadal/gateway/usage_scan.h"
 
 namespace hadal::gateway {
@@ -20,7 +22,8 @@ namespace hadal::gateway {
 class Relay : public std::enable_shared_from_this<Relay> {
  public:
   Relay(std::shared_ptr<Gateway> gateway, net::HttpRequest request, BodyScan scan,
-        ModelTarget target, std::shared_ptr<Permit> permit, net::ResponseWriter writer);
+        ModelTarget target, std::shared_ptr<Permit> permit, net::ResponseWriter writer,
+        std::shared_ptr<Crossing> crossing);
 
   void start();
   const std::string& model() const { return target_.model; }
@@ -35,6 +38,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
     std::shared_ptr<net::ClientCall> call;
     Nanos began{0};
     bool open = true;
+    std::shared_ptr<const Masked> masked;  // null: it got the request as it is
+    std::shared_ptr<BudgetHold> hold;      // null: no budget
   };
 
   // What an attempt's events are. `index`: of attempts_.
@@ -48,7 +53,16 @@ class Relay : public std::enable_shared_from_this<Relay> {
 
   // With the lock held.
   void try_to_start(bool was_in_line);
-  void attempt(Place place);
+  // A place, and what its backend may have of the request.
+  struct Start {
+    Place place;
+    Crossing::Outgoing outgoing;
+  };
+  tl::expected<Start, NoBackend> find_place();
+  tl::expected<Start, NoBackend> find_in_stage(std::vector<BackendId> among);
+  BodyChanges changes_for(const Upstream& upstream) const;
+  void hand_over();
+  void attempt(Start start);
   void close(Attempt& attempt, Outcome outcome);
   bool has_open_attempt() const;
   void begin_answer(Attempt& attempt, const net::ClientHead& head);
@@ -56,6 +70,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void break_off(const Attempt& attempt);
   void refuse(int status, std::string_view code, const std::string& message,
               std::string_view backend, Nanos retry_after = Nanos(0));
+  bool refuse_forbidden();
   void refuse_for(NoBackend why);
   void refuse_fault(net::ClientFault fault, std::string_view backend);
   std::string error_text(int status, std::string_view code, const std::string& message) const;
@@ -68,9 +83,11 @@ class Relay : public std::enable_shared_from_this<Relay> {
   const net::HttpRequest request_;
   const BodyScan scan_;
   const ModelTarget target_;
-  const int64_t tokens_;    // expected
-  Journey* const journey_;  // of request_; null: none
-  const std::optional<std::vector<BackendId>> only_;
+  const int64_t tokens_;                      // expected
+  Journey* const journey_;                    // of request_; null: none
+  const std::shared_ptr<Crossing> crossing_;  // null: every backend may have everything
+  // Changes only while this is not in line.
+  std::optional<std::vector<BackendId>> only_;
 
   std::mutex mutex_;  // everything below
   std::optional<net::ResponseWriter> writer_;
@@ -93,6 +110,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   };
   std::optional<Gathered> gathered_;
   bool over_ = false;
+  std::unique_ptr<Restorer> restorer_;    // of the winner's answer; null: nothing is masked
+  int status_ = 0;                        // ... and of its head
   const std::shared_ptr<Permit> permit_;  // null: not counted
   UsageScan usage_;                       // of the winner's answer
 };

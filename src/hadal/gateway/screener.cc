@@ -70,7 +70,10 @@ bool percent_decode(std::string_view query, std::string* text) {
 class Screener::Pass {
  public:
   Pass(const Screener& screener, std::string_view body)
-      : screener_(screener), body_(body), seen_(screener.labels_.size()) {}
+      : screener_(screener),
+        body_(body),
+        seen_(screener.labels_.size()),
+        slow_(screener.patterns_.size()) {}
 
   void body() {
     if (!is_json_object(body_) || !is_valid_utf8(body_)) {
@@ -191,19 +194,26 @@ class Screener::Pass {
       hits_.push_back({static_cast<uint32_t>(one.finding), one.begin, one.end});
     }
     if (!screener_.keywords_.empty()) screener_.keywords_.find(text, &hits_);
-    for (const PatternOf& one : screener_.patterns_) search(one, text);
+    for (size_t i = 0; i < screener_.patterns_.size(); ++i) {
+      if (!slow_[i]) slow_[i] = !search(screener_.patterns_[i], text);
+    }
   }
 
-  void search(const PatternOf& one, std::string_view text) {
+  // False: it took too long, once for a request.
+  bool search(const PatternOf& one, std::string_view text) {
     Pattern::Match match;
     for (size_t from = 0; from <= text.size();) {
       const Pattern::Search search = one.pattern.find(text, from, &match);
-      if (search == Pattern::Search::kNo) return;
-      if (search == Pattern::Search::kGaveUp) return hits_.push_back({one.label, 0, text.size()});
+      if (search == Pattern::Search::kNo) return true;
+      if (search == Pattern::Search::kGaveUp) {
+        note(one.label, "a search that took too long");
+        return false;
+      }
       if (match.end > match.begin) hits_.push_back({one.label, match.begin, match.end});
       from = std::max(match.end, match.begin + 1);
       while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xc0) == 0x80) ++from;
     }
+    return true;
   }
 
   // `where`: null where the text can be replaced.
@@ -225,6 +235,7 @@ class Screener::Pass {
   std::vector<Found> found_;
   std::vector<KeywordIndex::Hit> hits_;
   std::vector<bool> seen_;
+  std::vector<bool> slow_;  // by pattern
   std::vector<MaskSpan> spans_;
   std::vector<Level> levels_;
   std::string_view key_, top_key_;
@@ -242,7 +253,7 @@ uint32_t Screener::label(std::string_view name) {
 
 Result<std::shared_ptr<const Screener>> Screener::make(const SensitivityConfig& config) {
   Findings findings = 0;
-  for (const std::string& name : config.detectors) {
+  for (const std::string& name : detectors_of(config)) {
     if (const auto finding = finding_from_name(name)) findings |= only(*finding);
   }
   std::shared_ptr<Screener> made(new Screener(findings));

@@ -29,7 +29,7 @@ Section<SensitiveClass> class_section() {
              {"none"})
       .texts("patterns", &SensitiveClass::patterns,
              "regular expressions (PCRE2, case does not matter). A search that takes too long "
-             "counts as a match of the whole text",
+             "counts as a match that cannot be masked",
              {"none"})
       .text_map("headers", &SensitiveClass::headers,
                 "a request's headers that say it: `{x-data-class: confidential}`; `*`: any value",
@@ -100,8 +100,15 @@ Section<SensitivityConfig> sensitivity_section() {
   return section;
 }
 
+std::vector<std::string> detectors_of(const SensitivityConfig& sensitivity) {
+  if (!sensitivity.detectors.empty()) return sensitivity.detectors;
+  std::vector<std::string> all;
+  for (size_t i = 0; i < kFindings; ++i) all.emplace_back(finding_name(static_cast<Finding>(i)));
+  return all;
+}
+
 std::vector<std::string> known_labels(const SensitivityConfig& sensitivity) {
-  std::vector<std::string> known = sensitivity.detectors;
+  std::vector<std::string> known = detectors_of(sensitivity);
   for (const SensitiveClass& one : sensitivity.classes) known.push_back(one.name);
   known.emplace_back(kOpaque);
   known.emplace_back(kUnreadable);

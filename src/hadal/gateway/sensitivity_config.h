@@ -22,8 +22,8 @@ struct SensitiveClass {
 };
 
 struct SensitivityConfig {
-  bool on = false;  // the section is there
-  std::vector<std::string> detectors = {"id_card", "phone", "bank_card", "email", "key"};
+  bool on = false;                     // the section is there
+  std::vector<std::string> detectors;  // empty: all
   std::vector<SensitiveClass> classes;
   std::vector<std::string> mask;
   std::vector<std::string> allow;
@@ -36,6 +36,7 @@ inline constexpr std::string_view kUnreadable = "unreadable";  // not JSON in UT
 
 Section<SensitivityConfig> sensitivity_section();
 void check_sensitivity(ConfigReader& reader, SensitivityConfig* sensitivity);
+std::vector<std::string> detectors_of(const SensitivityConfig& sensitivity);
 // All labels that a request can get, for other sections that name some.
 std::vector<std::string> known_labels(const SensitivityConfig& sensitivity);
 

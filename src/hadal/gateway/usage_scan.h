@@ -20,6 +20,8 @@ class UsageScan {
   // So far. Of a stream that says nothing each event counts as a token of the answer, and the
   // prompt as `prompt_tokens`; of an answer that has not begun, nothing.
   Tokens tokens(int64_t prompt_tokens) const;
+  // Whether the answer has said how long prompt and answer are.
+  bool is_reported() const { return prompt_ >= 0 && output_ >= 0; }
 
  private:
   void take(std::string_view key, int64_t value);
