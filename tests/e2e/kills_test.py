@@ -8,6 +8,7 @@ What must hold after every restart:
   limits   what a tenant was given in all, before and after, stays within its day's tokens
   cache    an answer that was given once is given again, the same, without the model
   audit    `hadal audit verify` finds the record whole
+  rollout  it runs or rests as the last command that was acknowledged says
   files    SQLite finds nothing wrong with them
 and at the end:
   batches  each that was accepted has ended, with one result for each of its lines
@@ -38,12 +39,14 @@ DAY_LIMIT = 20_000
 CONFIG = f"""
 server: {{port: 0}}
 backends:
-  - {{name: here, model: embedded, names: [tiny], engine: {{threads: 1, max_sequences: 4}}}}
+  - {{name: here, model: embedded, names: [tiny, old, new], engine: {{threads: 1, max_sequences: 4}}}}
 store: {{path: hadal.db}}
 admin: {{port: 0, key_env: HADAL_TEST_ADMIN_KEY}}
 cache: {{enabled: true, disk: answers.db}}
 audit: {{path: audit}}
 batches: {{dir: batches, load: 100, at_once: 2}}
+rollouts:
+  next: {{model: old, baseline: {{model: old}}, candidate: {{model: new}}, window: 24h}}
 prices: {{tiny: {{input_hit: 1, input_miss: 10, output: 100}}}}
 tenants:
   free: {{}}
@@ -75,6 +78,7 @@ class Tally:
         self.asked = []    # [tenant, most it can cost, what it did cost or None, when that was known]
         self.answers = {}  # question -> [what was said, whether the cache was told of it]
         self.keys = {}     # id -> "active", "revoked" or "unknown"
+        self.phases = {"running"}  # what a rollout's may be
         self.faults = []
         self.hits = self.refused = 0
 
@@ -108,7 +112,8 @@ class Load:
         self.keys = {}
         self.threads = [threading.Thread(target=self.run, args=(self.ask, seed + i), daemon=True)
                         for i in range(5)]
-        self.threads.append(threading.Thread(target=self.run, args=(self.change_keys, seed), daemon=True))
+        self.threads += [threading.Thread(target=self.run, args=(step, seed), daemon=True)
+                         for step in (self.change_keys, self.change_rollout)]
 
     def run(self, step, seed):
         rng = random.Random(seed)
@@ -180,6 +185,15 @@ class Load:
         if made.status == 201:
             self.tally.keys[made.json["id"]] = "active"
 
+    def change_rollout(self, server, rng):
+        time.sleep(0.02)
+        command, phase = rng.choice([("pause", "paused"), ("resume", "running")])
+        if self.tally.phases == {phase}:
+            return
+        self.tally.phases = {"paused", "running"}
+        if server.admin("POST", f"/admin/v1/rollouts/next/{command}").status == 200:
+            self.tally.phases = {phase}
+
 
 def submit(server, key, lines):
     """A batch of so many lines; its id, None where nobody knows."""
@@ -238,6 +252,9 @@ class Kills(unittest.TestCase):
                 tally.keys[key] = states.get(key, "gone")
             elif state != "gone":
                 self.assertEqual(states.get(key), state, f"key {key}")
+        phase = server.admin("GET", "/admin/v1/rollouts/next").json["phase"]
+        self.assertIn(phase, tally.phases)
+        tally.phases = {phase}
         kept = [(key, text) for key, (text, is_kept) in tally.answers.items() if is_kept]
         for (tenant, number, tokens), text in random.sample(kept, min(5, len(kept))):
             answer = server.post(CHAT, {"model": "tiny", "temperature": 0, "max_tokens": tokens,

@@ -26,6 +26,7 @@ backends:
   - {name: one, url: "http://127.0.0.1:%d/v1", models: {r1: x}}
   - {name: two, url: "http://127.0.0.1:%d/v1", models: {r1: x, r2: y}}
 """
+AUDIT = "audit: {path: audit}\n"
 # What a busy machine does to times is no regression.
 MARGINS = "margins: {errors: 0.3, refusals: 0.3, first_token: 50, between_tokens: 50, length: 20}"
 FAST = f"window: 300ms, samples: 40, windows: 100, {MARGINS}"
@@ -118,6 +119,12 @@ class Fixture(unittest.TestCase):
         self.write("hadal.yaml", BASE % (self.one.port, self.two.port) + "rollouts:\n" + rollouts)
         return Gateway(self.config)
 
+    def records(self, kind):
+        shown = subprocess.run([BINARY, "audit", "show", os.path.join(self.folder.name, "audit")],
+                               timeout=60, capture_output=True, text=True)
+        found = [json.loads(line) for line in shown.stdout.splitlines()]
+        return [one for one in found if one["kind"] == kind]
+
     def wait_measured(self, gateway, count):
         """A client may see an answer's last byte before its end has been noted."""
         wait_for(lambda: sum(arm["requests"] for arm in gateway.status()["arms"]) == count,
@@ -185,6 +192,13 @@ class Canary(Fixture):
                              (status["phase"], status["reason"], status["events"]))
             for user in range(40):
                 self.assertEqual(gateway.ask(user).headers["X-Hadal-Backend"], "one")
+
+    def test_decisions_are_in_the_audit_record(self):
+        self.two.fails = True
+        with self.start(self.CANARY % FAST + AUDIT) as gateway:
+            self.traffic_until(gateway, "rolled back")
+        phases = [one["phase"] for one in self.records("rollout") if one["rollout"] == "next"]
+        self.assertEqual(phases[-1], "rolled back")
 
     def test_killed_in_the_middle_it_goes_on_where_it_was(self):
         with self.start(self.CANARY % "window: 1h") as gateway:
@@ -277,7 +291,7 @@ class Others(Fixture):
                   "candidate: {backends: [two]}, share: 100, in_flight: 100}\n")
         pinned = "  pin: {kind: canary, model: r1, baseline: {backends: [one]}, candidate: " \
                  "{backends: [two]}, autostart: false}\n"
-        with self.start(shadow + pinned) as gateway:
+        with self.start(shadow + pinned + AUDIT) as gateway:
             for user in range(20):
                 answer = gateway.ask(user)
                 self.assertEqual((answer.status, answer.headers["X-Hadal-Backend"]), (200, "one"))
@@ -290,6 +304,11 @@ class Others(Fixture):
             self.assertIn('hadal_tenant_requests_total{tenant="default",outcome="admitted"} 20',
                           metrics)
             self.assertIn('hadal_rollout_copies_total{rollout="next",outcome="sent"} 20', metrics)
+
+            def copies():
+                return [one for one in self.records("end") if one["tenant"] == "hadal-rollouts"]
+            wait_for(lambda: len(copies()) == 20, "not every copy is recorded")
+            self.assertEqual(copies()[0]["sent"], ["two"])  # later ones meet its open breaker
 
 
 if __name__ == "__main__":

@@ -377,7 +377,7 @@ int cmd_serve(int argc, char** argv) {
     cache = std::move(*made);
     if (admin.service)
       admin.service->set_cache([&](const auto& f) { return cache->invalidate(f); });
-    auto rolled = start_rollouts(front, *live, admin.service.get(), **server, clock, registry);
+    auto rolled = start_rollouts(front, *live, admin.service.get(), audit.get(), **server, clock, registry);
     if (!rolled) return usage_error(rolled.error().what);
     rollouts = std::move(*rolled);
   }

@@ -65,7 +65,7 @@ class AuditStage::Tap final : public net::AnswerTap, public std::enable_shared_f
     text.number("status", status_).boolean("whole", whole_).number("ms", millis(duration_));
     text.text("asked", facts.asked).text("model", facts.model);
     text.text("backend", here ? std::string_view("local") : std::string_view(facts.backend));
-    text.text("cache", facts.cache).text("limit", limit_);
+    text.texts("sent", facts.sent).text("cache", facts.cache).text("limit", limit_);
     text.text("choice", choice.model).text("version", choice.version);
     text.texts("allowed", choice.backends).texts("labels", facts.labels);
     text.texts("reasons", facts.reasons);

@@ -37,6 +37,11 @@ void Journey::note_model(std::string_view asked, std::string_view model, const P
   facts_.price = price;
 }
 
+void Journey::note_sent(std::string_view backend) {
+  std::lock_guard lock(mutex_);
+  facts_.sent.emplace_back(backend);
+}
+
 void Journey::note_backend(std::string_view backend) {
   std::lock_guard lock(mutex_);
   facts_.backend = backend;

@@ -65,10 +65,11 @@ class Journey final : public net::RequestNotes {
 
   // What happened so far.
   struct Facts {
-    std::string asked;    // the model's name as the client says it
-    std::string model;    // a name that a backend serves
-    std::string backend;  // of a `url:`; empty: here, or nowhere yet
-    std::string cache;    // "memory", "disk", "semantic", "joined", "miss", "bypass"; empty: none
+    std::string asked;              // the model's name as the client says it
+    std::string model;              // a name that a backend serves
+    std::vector<std::string> sent;  // the `url:` backends it was sent to, in order
+    std::string backend;            // of a `url:`; empty: here, or nowhere yet
+    std::string cache;  // "memory", "disk", "semantic", "joined", "miss", "bypass"; empty: none
     std::vector<std::string> labels;   // of sensitivity
     std::vector<std::string> reasons;  // of what was decided, for people
     Tokens used;
@@ -77,6 +78,7 @@ class Journey final : public net::RequestNotes {
   };
   Facts facts() const;
   void note_model(std::string_view asked, std::string_view model, const Price& price);
+  void note_sent(std::string_view backend);
   void note_backend(std::string_view backend);
   void note_cache(std::string_view result);
   void note_label(std::string label);

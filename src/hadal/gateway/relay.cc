@@ -191,6 +191,7 @@ void Relay::attempt(Start start) {
   if (!request_.query.empty()) request.target += "?" + request_.query;
   request.headers = request_headers(start.outgoing.headers, upstream.key);
   request.body = std::move(start.outgoing.body);
+  if (journey_ != nullptr) journey_->note_sent(upstream.config.name);
   const size_t index = attempts_.size();
   tried_.push_back(place.lease.backend);
   attempts_.push_back({place, nullptr, gateway_->clock_.now(), true,

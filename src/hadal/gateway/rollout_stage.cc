@@ -121,6 +121,7 @@ Status RolloutStage::carry_out(const Live& live, const RolloutChange& change) {
   metrics_->share(name, live->share(1));
   if (change.event.empty()) return {};
   metrics_->changed(name, phase_name(next.control.phase));
+  if (parts_.decided) parts_.decided(name, phase_name(next.control.phase), change.event);
   log_to(parts_.log, takes_back ? LogLevel::kWarning : LogLevel::kInfo,
          fmt::format("rollout '{}': {}", name, change.event));
   return {};

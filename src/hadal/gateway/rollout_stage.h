@@ -60,6 +60,9 @@ class RolloutStage {
     LogSink log;
     Errands::Go go;
     bool runs = true;  // else its owner calls tick()
+    // Told of each decision once it is in effect; may be empty.
+    std::function<void(std::string_view rollout, std::string_view phase, std::string_view what)>
+        decided = {};
   };
   // Errors: the store cannot be read; probes cannot.
   static Result<std::unique_ptr<RolloutStage>> make(const Config& config, Parts parts);
