@@ -16,7 +16,6 @@ Result<std::unique_ptr<gateway::AuditStage>> start_audit(LiveConfig& live, Front
   auto made = std::make_unique<gateway::AuditStage>(std::move(files), clock, registry);
   gateway::AuditStage* const stage = made.get();
   stage->configure(config.audit, config.tenants, gateway::mask_findings);
-  front.wait_for_records();
   front.on_arrival(
       [stage](net::HttpRequest& request, net::ResponseWriter& writer, gateway::Journey& journey) {
         return stage->arrive(request, writer, journey);

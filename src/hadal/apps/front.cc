@@ -27,7 +27,7 @@ bool Front::may_answer_at_once(const net::HttpRequest& request) const {
 }
 
 bool Front::is_quick(const net::HttpRequest& request) const {
-  return open_ && !waits_ && (passes_quickly(request) || may_answer_at_once(request));
+  return open_ && !hooks_wait_ && (passes_quickly(request) || may_answer_at_once(request));
 }
 
 void Front::handle(net::HttpRequest request, net::ResponseWriter writer) {

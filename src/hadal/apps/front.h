@@ -36,7 +36,8 @@ class Front {
 
   void set_gateway(gateway::Gateway* gateway);
   void set_answers(AnswerCache* answers) { answers_ = answers; }
-  // `waits`: for a disk or another server, with requests that are asked of a model.
+  // `waits`: for a disk or another server, with requests that are asked of a model, and so on no
+  // thread that moves bytes.
   void on_arrival(Arrival hook, bool waits = true) {
     hooks_.push_back(std::move(hook));
     hooks_wait_ = hooks_wait_ || waits;
@@ -44,8 +45,6 @@ class Front {
   // Requests that are not let through.
   using Refusal = std::function<void(const net::HttpRequest&, const gateway::Journey&)>;
   void on_refusal(Refusal hook) { refusal_ = std::move(hook); }
-  // A hook waits for a disk.
-  void wait_for_records() { waits_ = true; }
   // The server runs before the rest of the process is there: until now requests go to the service,
   // which says what it is waiting for.
   void open() { open_ = true; }
@@ -81,7 +80,6 @@ class Front {
   bool hooks_wait_ = false;
   Later later_;  // null: nothing is put off
   Refusal refusal_;
-  bool waits_ = false;
   std::atomic<bool> open_{false};
 };
 
