@@ -13,7 +13,7 @@ import threading
 import time
 import unittest
 
-from hadal_server import Server, wait_for
+from hadal_server import AdminServer, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -44,19 +44,9 @@ def ask(text="What is 17 + 25?", **fields):
             "temperature": 0, "max_tokens": 8, "ignore_eos": True, **fields}
 
 
-class Service(Server):
+class Service(AdminServer):
     def __init__(self, config, **args):
-        super().__init__(BINARY, "--config", config, env=ENV, **args)
-        wait_for(lambda: any(line.startswith("admin on port") for line in self.output), self.errors)
-        line = next(line for line in self.output if line.startswith("admin on port"))
-        self.admin_port = int(line.split()[-1])
-
-    def admin(self, method, path, body=None, key="operator-key"):
-        port, self.port = self.port, self.admin_port
-        try:
-            return self.request(method, path, body, bearer(key))
-        finally:
-            self.port = port
+        super().__init__(BINARY, config, ENV, **args)
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import unittest
 
-from hadal_server import Server, wait_for
+from hadal_server import AdminServer, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -29,10 +29,7 @@ class CacheAdmin(unittest.TestCase):
             with open(self.config, "w") as file:
                 file.write(CONFIG % more)
             keys = {name: self.key(name) for name in ("a", "ab")}
-            with Server(BINARY, "--config", self.config, env=ENV) as self.server:
-                wait_for(lambda: any(line.startswith("admin on") for line in self.server.output), "")
-                line = next(line for line in self.server.output if line.startswith("admin on"))
-                self.admin_port = int(line.split()[-1])
+            with AdminServer(BINARY, self.config, ENV) as self.server:
                 self.check(keys)
 
     def key(self, tenant):
@@ -48,12 +45,7 @@ class CacheAdmin(unittest.TestCase):
         return answer.headers["x-hadal-cache"]
 
     def forget(self, query):
-        port, self.server.port = self.server.port, self.admin_port
-        try:
-            return self.server.request("DELETE", "/admin/v1/cache" + query, None,
-                                       {"Authorization": "Bearer operator-key"})
-        finally:
-            self.server.port = port
+        return self.server.admin("DELETE", "/admin/v1/cache" + query)
 
     def check(self, keys):
         both = [(keys["a"], "tiny"), (keys["ab"], "tiny"), (keys["ab"], "small")]

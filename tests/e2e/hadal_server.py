@@ -11,6 +11,7 @@ import threading
 import time
 
 SLOW = ("--cpu-impl", "ref")  # an answer is under way for seconds, however slow the client is
+OPERATOR_KEY = "operator-key"
 
 
 def wait_for(condition, what, seconds=30):
@@ -124,6 +125,21 @@ class Server:
             if time.monotonic() > until:
                 raise AssertionError(f"{name} is {self.metric(name)}, wanted {wanted}")
             time.sleep(0.01)
+
+
+class AdminServer(Server):
+    """A server with its admin port, whose key is OPERATOR_KEY; `env` has it."""
+
+    def __init__(self, binary, config, env, **args):
+        super().__init__(binary, "--config", config, env=env, **args)
+        wait_for(lambda: any(line.startswith("admin on port") for line in self.output), "no admin port")
+        line = next(line for line in self.output if line.startswith("admin on port"))
+        self.admin_port = int(line.split()[-1])
+
+    def admin(self, method, path, body=None, key=OPERATOR_KEY):
+        other = object.__new__(Server)
+        other.port = self.admin_port
+        return other.request(method, path, body, {"Authorization": f"Bearer {key}"})
 
 
 class Answer:

@@ -27,7 +27,7 @@ import threading
 import time
 import unittest
 
-from hadal_server import Server, wait_for
+from hadal_server import OPERATOR_KEY, AdminServer, wait_for
 
 OPTIONS = argparse.ArgumentParser()
 OPTIONS.add_argument("binary", nargs="?", default="build/release/hadal")
@@ -56,18 +56,9 @@ tenants:
 """
 
 
-class Gateway(Server):
+class Gateway(AdminServer):
     def __init__(self, config):
-        super().__init__(OPTIONS.binary, "--config", config, env={"HADAL_TEST_ADMIN_KEY": "operator"})
-        while not any(line.startswith("admin on port") for line in self.output):
-            time.sleep(0.005)
-        line = next(line for line in self.output if line.startswith("admin on port"))
-        self.admin_port = int(line.split()[-1])
-
-    def admin(self, method, path, body=None):
-        other = object.__new__(Server)
-        other.port = self.admin_port
-        return other.request(method, path, body, {"Authorization": "Bearer operator"})
+        super().__init__(OPTIONS.binary, config, {"HADAL_TEST_ADMIN_KEY": OPERATOR_KEY})
 
 
 class Tally:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import unittest
 
-from hadal_server import Server, wait_for
+from hadal_server import AdminServer, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -74,12 +74,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Gateway(Server):
+class Gateway(AdminServer):
     def __init__(self, config):
-        super().__init__(BINARY, "--config", config, env={ADMIN_KEY: "operator-key"})
-        wait_for(lambda: any(line.startswith("admin on port") for line in self.output), "no admin")
-        line = next(line for line in self.output if line.startswith("admin on port"))
-        self.admin_port = int(line.split()[-1])
+        super().__init__(BINARY, config, {ADMIN_KEY: "operator-key"})
 
     def ask(self, user, model="r1"):
         return self.post(CHAT, {"model": model, "user": str(user),

@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from hadal_server import Server, wait_for
+from hadal_server import AdminServer, wait_for
 from store_servers import PostgresStore, RedisStore
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
@@ -40,25 +40,9 @@ def ask(**fields):
             "temperature": 0, "max_tokens": 8, "ignore_eos": True, **fields}
 
 
-class Gateway(Server):
-    """A server with its admin port."""
-
+class Gateway(AdminServer):
     def __init__(self, config, **args):
-        super().__init__(BINARY, "--config", config, env=ADMIN, **args)
-        until = time.monotonic() + 20
-        while not any(line.startswith("admin on port") for line in self.output):
-            if time.monotonic() > until:
-                raise RuntimeError("no admin port")
-            time.sleep(0.01)
-        line = next(line for line in self.output if line.startswith("admin on port"))
-        self.admin_port = int(line.split()[-1])
-
-    def admin(self, method, path, body=None, key="operator-key"):
-        port, self.port = self.port, self.admin_port
-        try:
-            return self.request(method, path, body, bearer(key))
-        finally:
-            self.port = port
+        super().__init__(BINARY, config, ADMIN, **args)
 
 
 class Fixture(unittest.TestCase):
