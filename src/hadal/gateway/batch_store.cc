@@ -88,22 +88,7 @@ Result<std::unique_ptr<BatchStore>> BatchStore::open(const std::string& folder, 
 BatchStore::~BatchStore() { ::close(lock_); }
 
 Status BatchStore::prepare() {
-  {
-    HADAL_TRY(Transaction transaction, Transaction::begin(database_));
-    HADAL_TRY_VOID(database_.execute(kBatchSchema));
-    HADAL_TRY_VOID(transaction.commit());
-  }
-  HADAL_TRY(Statement version, database_.prepare("SELECT max(version) FROM batches_version"));
-  {
-    Run run = database_.run(version);
-    HADAL_TRY(const bool row, run.step());
-    if (row && run.integer(0) > kBatchTablesVersion) {
-      return fail(Code::kUnsupported,
-                  fmt::format("'{}': its tables have form {}, this program "
-                              "knows forms up to {}",
-                              database_.path(), run.integer(0), kBatchTablesVersion));
-    }
-  }
+  HADAL_TRY_VOID(make_tables(database_, {"batches", 1, kBatchSchema}));
   HADAL_TRY_VOID(prepare_files());
   HADAL_TRY_VOID(prepare_batches());
   return prepare_lines();

@@ -6,8 +6,6 @@
 
 namespace hadal::gateway {
 
-inline constexpr int64_t kBatchTablesVersion = 1;
-
 // `number` is the order of making. batch_lines.done: 0 no result yet, 1 good, 2 not.
 inline constexpr const char* kBatchSchema = R"(
   CREATE TABLE IF NOT EXISTS batch_files(
@@ -36,9 +34,6 @@ inline constexpr const char* kBatchSchema = R"(
     done INTEGER NOT NULL DEFAULT 0, result TEXT NOT NULL DEFAULT '',
     PRIMARY KEY(batch, line), UNIQUE(batch, custom_id)
   ) STRICT;
-  CREATE TABLE IF NOT EXISTS batches_version(version INTEGER NOT NULL) STRICT;
-  INSERT INTO batches_version
-    SELECT 1 WHERE NOT EXISTS(SELECT 1 FROM batches_version);
 )";
 
 // In the order of the functions below.

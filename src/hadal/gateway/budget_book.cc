@@ -53,7 +53,7 @@ Result<std::shared_ptr<BudgetBook>> BudgetBook::open(const std::string& path) {
 }
 
 Status BudgetBook::prepare() {
-  HADAL_TRY_VOID(database_.execute(kSchema));
+  HADAL_TRY_VOID(make_tables(database_, {"backend_budget", 1, kSchema}));
   HADAL_TRY(begin_, database_.prepare(kBegin));
   HADAL_TRY(hold_, database_.prepare(kHold));
   HADAL_TRY(settle_, database_.prepare(kSettle));

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 namespace hadal::gateway {
@@ -35,6 +37,17 @@ Status make_private(const std::string& path) {
   }
   ::close(file);
   return {};
+}
+
+// Where several connections do it first at once SQLite does not wait by itself: it sees that
+// waiting for one that waits in turn would never end.
+int enter_wal(sqlite3* handle) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kBusyMillis);
+  for (;;) {
+    const int status = sqlite3_exec(handle, "PRAGMA journal_mode = WAL", nullptr, nullptr, nullptr);
+    if ((status & 0xff) != SQLITE_BUSY || std::chrono::steady_clock::now() >= end) return status;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
 }
 
 }  // namespace
@@ -112,7 +125,9 @@ Result<Database> Database::open(const std::string& path, Sync sync) {
   // A statement that is text of somebody else's would still find nothing to call.
   sqlite3_db_config(database.handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(database.handle_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
-  HADAL_TRY_VOID(database.execute("PRAGMA journal_mode = WAL"));
+  if (const int status = enter_wal(database.handle_); status != SQLITE_OK) {
+    return database.error(status);
+  }
   HADAL_TRY_VOID(database.execute(sync == Sync::kPower ? "PRAGMA synchronous = FULL"
                                                        : "PRAGMA synchronous = NORMAL"));
   return database;
@@ -137,6 +152,35 @@ Result<Statement> Database::prepare(const char* sql) {
 }
 
 int64_t Database::changes() const { return sqlite3_changes64(handle_); }
+
+Status make_tables(Database& database, const Tables& tables) {
+  const std::string version = fmt::format("{}_version", tables.name);
+  HADAL_TRY(Transaction transaction, Transaction::begin(database));
+  HADAL_TRY_VOID(database.execute(
+      fmt::format("CREATE TABLE IF NOT EXISTS {}(version INTEGER NOT NULL) STRICT", version)
+          .c_str()));
+  int64_t found = 0;
+  {
+    HADAL_TRY(
+        Statement greatest,
+        database.prepare(fmt::format("SELECT coalesce(max(version), 0) FROM {}", version).c_str()));
+    Run run = database.run(greatest);
+    HADAL_TRY(const bool row, run.step());
+    if (row) found = run.integer(0);
+  }
+  if (found > tables.version) {
+    return fail(
+        Code::kUnsupported,
+        fmt::format("'{}': the tables of '{}' have form {}, this program knows forms up to {}",
+                    database.path(), tables.name, found, tables.version));
+  }
+  HADAL_TRY_VOID(database.execute(tables.sql));
+  if (found == 0) {
+    HADAL_TRY_VOID(database.execute(
+        fmt::format("INSERT INTO {} VALUES ({})", version, tables.version).c_str()));
+  }
+  return transaction.commit();
+}
 
 Result<Transaction> Transaction::begin(Database& database) {
   HADAL_TRY_VOID(database.execute("BEGIN IMMEDIATE"));

@@ -94,6 +94,15 @@ class Database {
   std::string path_;
 };
 
+// The tables of one store. Several stores may share a file.
+struct Tables {
+  std::string_view name;  // of the store: `<name>_version` holds the number of the form in the file
+  int64_t version = 1;    // of the form that `sql` makes
+  const char* sql = "";   // makes what is missing
+};
+// All or nothing. kUnsupported: the file has a later form, and stays as it is.
+Status make_tables(Database& database, const Tables& tables);
+
 // begin(); ...; commit(). Rolled back unless committed. Takes the write lock at once, so that what
 // it read is still so when it writes.
 class Transaction {

@@ -13,7 +13,6 @@ constexpr size_t kIdBytes = 6;
 constexpr size_t kSecretBytes = 32;
 constexpr size_t kIdDigits = 2 * kIdBytes;
 constexpr size_t kTextSize = kKeyPrefix.size() + kIdDigits + 1 + 2 * kSecretBytes;
-constexpr int64_t kVersion = 1;
 constexpr int64_t kKnownSeconds = 1;  // by whole seconds: less than two
 constexpr size_t kKnownMax = 10'000;
 
@@ -27,9 +26,6 @@ constexpr const char* kSchema = R"(
     soft_requests REAL NOT NULL, soft_burst INTEGER NOT NULL, soft_minute INTEGER NOT NULL,
     soft_day INTEGER NOT NULL, soft_concurrent INTEGER NOT NULL, soft_money REAL NOT NULL
   ) STRICT;
-  CREATE TABLE IF NOT EXISTS api_keys_version(version INTEGER NOT NULL) STRICT;
-  INSERT INTO api_keys_version
-    SELECT 1 WHERE NOT EXISTS(SELECT 1 FROM api_keys_version);
 )";
 // All but the hash, in the order of read_row() and bind_row().
 #define HADAL_KEY_COLUMNS                                                                        \
@@ -123,21 +119,7 @@ Result<std::unique_ptr<KeyStore>> KeyStore::open(const std::string& path) {
 }
 
 Status KeyStore::prepare() {
-  {
-    HADAL_TRY(Transaction transaction, Transaction::begin(database_));
-    HADAL_TRY_VOID(database_.execute(kSchema));
-    HADAL_TRY_VOID(transaction.commit());
-  }
-  HADAL_TRY(Statement version, database_.prepare("SELECT max(version) FROM api_keys_version"));
-  {
-    Run run = database_.run(version);
-    HADAL_TRY(const bool row, run.step());
-    if (row && run.integer(0) > kVersion) {
-      return fail(Code::kUnsupported, fmt::format("'{}': its keys have form {}, this program "
-                                                  "knows forms up to {}",
-                                                  database_.path(), run.integer(0), kVersion));
-    }
-  }
+  HADAL_TRY_VOID(make_tables(database_, {"api_keys", 1, kSchema}));
   HADAL_TRY(insert_, database_.prepare("INSERT INTO api_keys(" HADAL_KEY_COLUMNS ", hash) VALUES "
                                        "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
   HADAL_TRY(list_, database_.prepare("SELECT " HADAL_KEY_COLUMNS

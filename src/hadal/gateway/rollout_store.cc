@@ -99,7 +99,7 @@ Result<std::unique_ptr<RolloutStore>> RolloutStore::open(const std::string& path
 }
 
 Status RolloutStore::prepare() {
-  HADAL_TRY_VOID(database_.execute(kSchema));
+  HADAL_TRY_VOID(make_tables(database_, {"rollouts", 1, kSchema}));
   HADAL_TRY(save_, database_.prepare(kSave));
   HADAL_TRY(load_, database_.prepare(kLoad));
   HADAL_TRY(remove_, database_.prepare("DELETE FROM rollouts WHERE name = ?"));

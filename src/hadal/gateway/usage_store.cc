@@ -36,7 +36,7 @@ Result<std::unique_ptr<UsageStore>> UsageStore::open(const std::string& path) {
 }
 
 Status UsageStore::prepare() {
-  HADAL_TRY_VOID(database_.execute(kSchema));
+  HADAL_TRY_VOID(make_tables(database_, {"api_usage", 1, kSchema}));
   HADAL_TRY(add_, database_.prepare(kAdd));
   HADAL_TRY(sums_, database_.prepare(kSums));
   return {};
