@@ -22,7 +22,25 @@ constexpr int kSpan = 128;
 constexpr int kFineMax = 64;
 constexpr float kFineQuery = 2047.0f;
 
-// Packed queries: coarse steps, fine steps, then the lines below in the order of sum_at().
+// A key's bytes meet queries eight at a time, so that one load of eight bytes serves two products:
+// with four bytes of all 16 a load serves one, with 16 of four queries sums have more parts to be
+// added up. Up to four queries are packed as for the other types; sums are exact either way.
+constexpr int kEights = 2;     // of queries in a tile
+constexpr int kTogether8 = 8;  // keys that are scored together
+constexpr int kStep8 = 8;      // bytes of a key
+constexpr int64_t kStep8Bytes = kEights * 64;
+
+HADAL_INLINE std::byte* query8_at(std::byte* steps, int64_t byte, int lane) {
+  return steps + byte / kStep8 * kStep8Bytes + lane / 8 * 64 + lane % 8 * kStep8;
+}
+// Sums come out as query 8 e + 2 i + j in lane 4 i + 2 e + j.
+HADAL_INLINE int sum8_at(int lane) { return lane % 8 / 2 * 4 + lane / 8 * 2 + lane % 2; }
+HADAL_INLINE __m512 in_order8(__m512 sums) {
+  const __m512i order = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
+  return _mm512_castpd_ps(_mm512_permutexvar_pd(order, _mm512_castps_pd(sums)));
+}
+
+// Packed queries: coarse steps, fine steps, then the lines below in the order of sums.
 struct TileEnd {
   int32_t begin[16];     // -128 * the sum of codes
   float scale[16];       // of a unit of the coarse sum
@@ -78,32 +96,43 @@ HADAL_INLINE __m256i fine_codes_at(const float* x, float factor) {
   return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), _mm256_set1_ps(factor)));
 }
 
+// 16 bytes of a query, from byte `at` on.
+HADAL_INLINE void put(bool few, std::byte* steps, int64_t at, int lane, __m128i bytes) {
+  if (few) {
+    _mm_store_si128(reinterpret_cast<__m128i*>(query_at(steps, at, lane)), bytes);
+    return;
+  }
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(query8_at(steps, at, lane)), bytes);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(query8_at(steps, at + 8, lane)),
+                   _mm_unpackhi_epi64(bytes, bytes));
+}
+
 // With fine elements the head is the coarse part and the tail the fine one; else there is no tail.
 inline void pack(const PartForm& keys, float scale, const float* const* heads, int64_t head_width,
                  const float* const* tails, std::byte* tile) {
   std::byte* fine_steps_begin = tile + coarse_steps(keys) * kStepBytes;
   auto* end = reinterpret_cast<TileEnd*>(tile + all_steps_bytes(keys));
   __builtin_memset(tile, 0, static_cast<size_t>(tile_bytes(keys)));
+  const bool few = std::all_of(heads + 4, heads + kTileLanes, [](auto* p) { return p == nullptr; });
   for (int lane = 0; lane < kTileLanes; ++lane) {
     if (heads[lane] == nullptr) continue;
+    const int at = few ? sum_at(lane) : sum8_at(lane);
     const Unit unit = unit_of(heads[lane], head_width, 127.0f);
     __m512i sum = _mm512_setzero_si512();
     for (int64_t i = 0; i < head_width; i += kStep) {
       const __m512i codes = codes_at(heads[lane] + i, unit.factor);
       sum = _mm512_add_epi32(sum, codes);
-      _mm_store_si128(reinterpret_cast<__m128i*>(query_at(tile, i, lane)),
-                      _mm512_cvtepi32_epi8(codes));
+      put(few, tile, i, lane, _mm512_cvtepi32_epi8(codes));
     }
-    end->begin[sum_at(lane)] = -128 * _mm512_reduce_add_epi32(sum);
-    end->scale[sum_at(lane)] = scale * unit.value;
+    end->begin[at] = -128 * _mm512_reduce_add_epi32(sum);
+    end->scale[at] = scale * unit.value;
     if (keys.fine == 0) continue;
     const Unit fine_unit = unit_of(tails[lane], keys.fine, kFineQuery);
     for (int64_t i = 0; i < keys.fine; i += kStep / 2) {
       const __m256i codes = fine_codes_at(tails[lane] + i, fine_unit.factor);
-      _mm_store_si128(reinterpret_cast<__m128i*>(query_at(fine_steps_begin, i * 2, lane)),
-                      _mm256_cvtepi32_epi16(codes));
+      put(few, fine_steps_begin, i * 2, lane, _mm256_cvtepi32_epi16(codes));
     }
-    end->fine_scale[sum_at(lane)] = scale * fine_unit.value;
+    end->fine_scale[at] = scale * fine_unit.value;
   }
 }
 
@@ -118,72 +147,144 @@ struct HalvesDot {
   }
 };
 
+// sums[t][e] = products of `steps` steps of 16 bytes of eight keys that lie `stride` apart.
+template <class Dot, int kUsed>
+HADAL_INLINE void add_steps8(__m512i (*sums)[kEights], const std::byte* queries, int64_t steps,
+                             const std::byte* key, int64_t stride) {
+#pragma GCC unroll 8
+  for (int t = 0; t < kTogether8; ++t) {
+#pragma GCC unroll 2
+    for (int e = 0; e < kEights; ++e) clear(sums[t][e]);
+  }
+  const std::byte* half = key + 4 * stride;
+  for (; steps > 0; --steps) {
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i, queries += kStep8Bytes, key += kStep8, half += kStep8) {
+      __m512i query[kUsed];
+#pragma GCC unroll 2
+      for (int e = 0; e < kUsed; ++e) query[e] = _mm512_load_si512(queries + e * 64);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTogether8; ++t) {
+        const std::byte* at = t < 4 ? key + t * stride : half + (t - 4) * stride;
+        const __m512i part =
+            _mm512_broadcastq_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at)));
+#pragma GCC unroll 2
+        for (int e = 0; e < kUsed; ++e) Dot::add(sums[t][e], part, query[e]);
+      }
+    }
+  }
+}
+HADAL_INLINE __m512i add_across8(const __m512i* sums) {
+  const __m512 a = _mm512_castsi512_ps(sums[0]);
+  const __m512 b = _mm512_castsi512_ps(sums[1]);
+  return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88)),
+                          _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd)));
+}
+
+// What one part of the key gave: unit: where the part's scale is.
+HADAL_INLINE __m512 scaled(__m512i sum, const float* scale, const std::byte* unit) {
+  return _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), load_floats(scale)),
+                       _mm512_castsi512_ps(_mm512_set1_epi32(word_at(unit))));
+}
+
+template <int kUsed>
+HADAL_APART void score_eight(const PartForm& keys, const std::byte* queries, const std::byte* key,
+                             int64_t stride, float* scores) {
+  const auto* end = reinterpret_cast<const TileEnd*>(queries + all_steps_bytes(keys));
+  __m512i sums[kTogether8][kEights];
+  add_steps8<BytesDot, kUsed>(sums, queries, coarse_steps(keys), key, stride);
+  __m512 result[kTogether8];
+#pragma GCC unroll 8
+  for (int t = 0; t < kTogether8; ++t) {
+    const __m512i sum = _mm512_add_epi32(add_across8(sums[t]), _mm512_load_si512(end->begin));
+    result[t] = scaled(sum, end->scale, key + t * stride + keys.scale_at());
+  }
+  if (keys.fine > 0) {
+    add_steps8<HalvesDot, kUsed>(sums, queries + coarse_steps(keys) * kStepBytes, fine_steps(keys),
+                                 key + keys.fine_at(), stride);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTogether8; ++t) {
+      const std::byte* unit = key + t * stride + keys.scale_at() + 4;
+      result[t] = _mm512_add_ps(result[t], scaled(add_across8(sums[t]), end->fine_scale, unit));
+    }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < kTogether8; ++t) _mm512_store_ps(scores + t * 16, in_order8(result[t]));
+}
+
+// Four keys meet up to four queries.
+HADAL_APART void score_few(const PartForm& keys, const std::byte* queries, const std::byte* key,
+                           int64_t stride, float* scores) {
+  const auto* end = reinterpret_cast<const TileEnd*>(queries + all_steps_bytes(keys));
+  __m512i sums[kTogether][kFours];
+  add_steps<BytesDot, 1>(sums, queries, coarse_steps(keys), key, stride);
+  __m512 result[kTogether];
+#pragma GCC unroll 4
+  for (int t = 0; t < kTogether; ++t) {
+    const __m512i sum = _mm512_add_epi32(add_across(sums[t]), _mm512_load_si512(end->begin));
+    result[t] = scaled(sum, end->scale, key + t * stride + keys.scale_at());
+  }
+  if (keys.fine > 0) {
+    add_steps<HalvesDot, 1>(sums, queries + coarse_steps(keys) * kStepBytes, fine_steps(keys),
+                            key + keys.fine_at(), stride);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTogether; ++t) {
+      const std::byte* unit = key + t * stride + keys.scale_at() + 4;
+      result[t] = _mm512_add_ps(result[t], scaled(add_across(sums[t]), end->fine_scale, unit));
+    }
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kTogether; ++t) _mm512_store_ps(scores + t * 16, in_order(result[t]));
+}
+
+HADAL_INLINE void score_block(const PartForm& keys, const SpanTile& tile, const std::byte* first,
+                              int64_t stride, int block, Ahead& ahead) {
+  const int together = tile.lanes <= 4 ? kTogether : kTogether8;
+  for (int t = 0; t < kDirectBlock; t += together) {
+    const std::byte* key = first + t * stride;
+    float* scores = tile.scores + (block + t) * 16;
+    call_step(ahead);
+    if (tile.lanes <= 4) {
+      score_few(keys, tile.queries, key, stride, scores);
+      continue;
+    }
+    call_step(ahead);
+    tile.lanes <= 8 ? score_eight<1>(keys, tile.queries, key, stride, scores)
+                    : score_eight<2>(keys, tile.queries, key, stride, scores);
+  }
+}
+
 struct Form {
   using Dot = BytesDot;
   static constexpr int kSpan = avx512::kSpan;
   static constexpr int kWordTokens = 4;
 
-  template <int kUsed>
-  HADAL_INLINE static void score_block(const PartForm& keys, const std::byte* queries,
-                                       const std::byte* key, int64_t stride, float* scores) {
-    const auto* end = reinterpret_cast<const TileEnd*>(queries + all_steps_bytes(keys));
-    __m512i sums[kTogether][kFours];
-    // What one part of the keys gave token t.
-    const auto scaled = [&](int t, __m512i sum, const float* scale, int64_t unit_at) {
-      const __m512i unit = _mm512_set1_epi32(word_at(key + t * stride + unit_at));
-      return _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), load_floats(scale)),
-                           _mm512_castsi512_ps(unit));
-    };
-    add_steps<BytesDot, kUsed>(sums, queries, coarse_steps(keys), key, stride);
-    __m512 result[kTogether];
-#pragma GCC unroll 4
-    for (int t = 0; t < kTogether; ++t) {
-      const __m512i sum = _mm512_add_epi32(add_across(sums[t]), _mm512_load_si512(end->begin));
-      result[t] = scaled(t, sum, end->scale, keys.scale_at());
-    }
-    if (keys.fine > 0) {
-      add_steps<HalvesDot, kUsed>(sums, queries + coarse_steps(keys) * kStepBytes, fine_steps(keys),
-                                  key + keys.fine_at(), stride);
-#pragma GCC unroll 4
-      for (int t = 0; t < kTogether; ++t) {
-        const __m512i sum = add_across(sums[t]);
-        result[t] = _mm512_add_ps(result[t], scaled(t, sum, end->fine_scale, keys.scale_at() + 4));
-      }
-    }
-#pragma GCC unroll 4
-    for (int t = 0; t < kTogether; ++t) _mm512_store_ps(scores + t * 16, in_order(result[t]));
-  }
-
   // Vector k holds columns 4 k to 4 k + 3 of each sixteen.
-  HADAL_INLINE static void interleave(const std::byte* const* rows, int64_t column, int64_t left,
-                                      __m512i* target) {
-    const __mmask64 mask = left >= kColumns ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+  HADAL_INLINE static void interleave_four(__m512i* row, __m512i* target) {
     const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
-    __m512i row[4];
 #pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) {
-      row[t] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, rows[t] + column), flip);
-    }
+    for (int t = 0; t < 4; ++t) row[t] = _mm512_xor_si512(row[t], flip);
     const __m512i a = _mm512_unpacklo_epi8(row[0], row[1]);
     const __m512i b = _mm512_unpackhi_epi8(row[0], row[1]);
     const __m512i c = _mm512_unpacklo_epi8(row[2], row[3]);
     const __m512i d = _mm512_unpackhi_epi8(row[2], row[3]);
-    _mm512_store_si512(target + 0, _mm512_unpacklo_epi16(a, c));
-    _mm512_store_si512(target + 1, _mm512_unpackhi_epi16(a, c));
-    _mm512_store_si512(target + 2, _mm512_unpacklo_epi16(b, d));
-    _mm512_store_si512(target + 3, _mm512_unpackhi_epi16(b, d));
+    target[0] = _mm512_unpacklo_epi16(a, c);
+    target[1] = _mm512_unpackhi_epi16(a, c);
+    target[2] = _mm512_unpacklo_epi16(b, d);
+    target[3] = _mm512_unpackhi_epi16(b, d);
+  }
+  HADAL_INLINE static void interleave(const std::byte* const* rows, int64_t column, int64_t left,
+                                      __m512i* target) {
+    const __mmask64 mask = left >= kColumns ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+    __m512i row[4];
+#pragma GCC unroll 4
+    for (int t = 0; t < 4; ++t) row[t] = _mm512_maskz_loadu_epi8(mask, rows[t] + column);
+    interleave_four(row, target);
   }
 
   template <int kQueries>
-  HADAL_APART static void run(const SpanTile& tile, int first, const __m512i* values,
-                              int64_t column, int64_t stride) {
-    __m512i sums[kQueries][4];
-#pragma GCC unroll 4
-    for (int q = 0; q < kQueries; ++q) {
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) clear(sums[q][v]);
-    }
-    add_words<Dot, kQueries>(sums, tile.scores + first, values, (tile.tokens + 3) / 4);
+  HADAL_INLINE static void add_to_context(const SpanTile& tile, int first, const __m512i (*sums)[4],
+                                          int64_t column, int64_t stride) {
 #pragma GCC unroll 4
     for (int q = 0; q < kQueries; ++q) {
       const __m512 shrink = _mm512_set1_ps(tile.shrink[first + q]);
@@ -197,15 +298,91 @@ struct Form {
       }
     }
   }
+
+  // The first four queries meet the rows while those are interleaved: products take two of the
+  // processor's four pipes, and leave the others to shuffles.
+  HADAL_APART static void lead(const SpanTile& tile, const std::byte* const* rows, int words,
+                               __m512i* values, int64_t column, int64_t stride) {
+    __m512i sums[4][4];
+#pragma GCC unroll 4
+    for (int q = 0; q < 4; ++q) {
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) clear(sums[q][v]);
+    }
+    const float* weights = tile.scores;
+    for (; words > 0; --words, rows += 4, values += 4, weights += 16) {
+      __m512i row[4], value[4];
+#pragma GCC unroll 4
+      for (int t = 0; t < 4; ++t) row[t] = _mm512_loadu_si512(rows[t] + column);
+      interleave_four(row, value);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) _mm512_store_si512(values + v, value[v]);
+#pragma GCC unroll 4
+      for (int q = 0; q < 4; ++q) {
+        const __m512i weight = _mm512_set1_epi32(word_at(weights + q));
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; ++v) Dot::add(sums[q][v], weight, value[v]);
+      }
+    }
+    add_to_context<4>(tile, 0, sums, column, stride);
+  }
+
+  template <int kQueries>
+  HADAL_APART static void run(const SpanTile& tile, int first, const __m512i* values,
+                              int64_t column, int64_t stride) {
+    __m512i sums[kQueries][4];
+#pragma GCC unroll 4
+    for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) clear(sums[q][v]);
+    }
+    add_words<Dot, kQueries>(sums, tile.scores + first, values, (tile.tokens + 3) / 4);
+    add_to_context<kQueries>(tile, first, sums, column, stride);
+  }
 };
 
 inline void score(const PartForm& keys, const SpanTile* tiles, int count,
                   const std::byte* const* rows, int64_t stride, int tokens, Ahead& ahead) {
-  score_tiles<Form>(keys, tiles, count, rows, stride, tokens, ahead);
+  spread_scores(count, tokens, ahead);
+  for (int block = 0; block < tokens; block += kDirectBlock) {
+    for (int i = 0; i < count; ++i) {
+      score_block(keys, tiles[i], rows[block], stride, block, ahead);
+    }
+  }
 }
+
+// A tile of which at least four lanes see all of the span, or null.
+inline const SpanTile* leader(const SpanTile* tiles, int count, int tokens) {
+  for (int i = count - 1; i >= 0; --i) {
+    if (tiles[i].tokens == tokens && tiles[i].lanes >= 4) return tiles + i;
+  }
+  return nullptr;
+}
+
 inline void accumulate(int64_t width, const SpanTile* tiles, int count,
                        const std::byte* const* rows, int tokens, Ahead& ahead) {
-  accumulate_tiles<Form>(width, tiles, count, rows, tokens, ahead);
+  const int64_t stride = context_stride(width);
+  const SpanTile* lead = leader(tiles, count, tokens);
+  int64_t runs = 0;
+  for (int i = 0; i < count; ++i) runs += (tiles[i].lanes + 3) / 4;
+  ahead.spread(stride / kColumns * runs);
+  alignas(64) __m512i values[kSpan / Form::kWordTokens * 4];
+  for (int64_t column = 0; column < width; column += kColumns) {
+    const bool led = lead != nullptr && column + kColumns <= width;
+    if (led) {
+      call_step(ahead);
+      Form::lead(*lead, rows, (tokens + 3) / 4, values, column, stride);
+    } else {
+      __m512i* target = values;
+      for (int t = 0; t < tokens; t += Form::kWordTokens, target += 4) {
+        Form::interleave(rows + t, column, width - column, target);
+      }
+    }
+    for (int i = 0; i < count; ++i) {
+      const int first = led && tiles + i == lead ? 4 : 0;
+      run_tile<Form>(tiles[i], first, values, column, stride, ahead);
+    }
+  }
 }
 
 template <bool kAll>
