@@ -43,13 +43,14 @@ struct MlaModel {
 class MlaSession final : public Session {
  public:
   MlaSession(Backend& backend, const MlaModel& model, const Inputs& inputs, CacheOptions cache,
-             bool skip_first = false)
+             bool skip_first = false, bool in_parts = false)
       : Session(backend, inputs, cache, {model.shape.rank + model.shape.rope},
                 int64_t{model.shape.heads} * model.shape.v_dim, 1, model.shape.rope),
         model_(model),
         k_up_(pack(backend, model.k_up)),
         v_up_(pack(backend, model.v_up)),
-        skip_first_(skip_first) {}
+        skip_first_(skip_first),
+        in_parts_(in_parts) {}
 
  private:
   void call(Backend& backend, std::vector<Activations>& streams, const RopeRows& rope,
@@ -73,12 +74,16 @@ class MlaSession final : public Session {
     args.segments = segments;
     args.out = out;
     args.skip_first = skip_first_;
-    backend.mla(args);
+    if (!in_parts_) return backend.mla(args);
+    for (const MlaPart part : {MlaPart::kStore, MlaPart::kAttend}) {
+      args.part = part;
+      backend.mla(args);
+    }
   }
 
   const MlaModel& model_;
   std::unique_ptr<Matrix> k_up_, v_up_;
-  bool skip_first_;
+  bool skip_first_, in_parts_;
 };
 
 struct GqaModel {
@@ -459,6 +464,21 @@ TEST_P(AnyAttentionOps, MlaRowsDoNotDependOnTheSchedule) {
         });
       }
     }
+  }
+}
+
+TEST_P(AnyAttentionOps, MlaInPartsGivesTheSameBits) {
+  const MlaModel model({5, 32, 8, 32, 32}, DType::kQ8_0);
+  const Inputs inputs =
+      make_inputs(3, 37, model.shape.stream_cols(), RopeStyle::kInterleaved, 8, 230);
+  for (const bool skip_first : {false, true}) {
+    MlaSession whole(backend(), model, inputs, {DType::kI8, 8}, skip_first);
+    MlaSession parts(backend(), model, inputs, {DType::kI8, 8}, skip_first, true);
+    const std::vector<Step> steps = together(3, 37, {5, 1, 13});
+    whole.run(steps);
+    parts.run(steps);
+    EXPECT_EQ(whole.all_outputs(), parts.all_outputs()) << skip_first;
+    EXPECT_EQ(whole.cache_bytes(), parts.cache_bytes()) << skip_first;
   }
 }
 

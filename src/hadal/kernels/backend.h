@@ -6,6 +6,7 @@
 // uses the pool inside). pack_* may be called while no operation runs.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -67,6 +68,14 @@ class Backend {
   virtual void moe(const MoeArgs& args) = 0;
   virtual void mla(const MlaArgs& args) = 0;
   virtual void gqa(const GqaArgs& args) = 0;
+
+  // Operations side by side: runs body(number, own) for numbers [0, count), count <= lanes(), each
+  // on one thread, and mostly the same one for the same number. `own` runs operations on that
+  // thread alone, with weights of this backend. What bodies write, no other may touch.
+  virtual int lanes() const { return 1; }
+  virtual void side_by_side(int count, const std::function<void(int number, Backend& own)>& body);
+  // Bytes of weights that every lane can go through at the speed of a cache, step after step.
+  virtual uint64_t cached_bytes() const { return 0; }
 };
 
 // The scalar specification: double accumulation, no blocking, weights decoded by tensor/quant.

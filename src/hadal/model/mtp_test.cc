@@ -40,21 +40,26 @@ Golden read_golden() {
   return golden;
 }
 
+// How the fixture's model is loaded, too.
+Result<std::unique_ptr<Model>> load_embedded(kernels::Backend& backend) {
+  HADAL_TRY(const ModelFiles files, open_model(HADAL_SOURCE_DIR "/models/tiny/hadal-tiny.gguf"));
+  LoadOptions load;
+  load.drafts = true;
+  HADAL_TRY(auto model, load_model(files, backend, load));
+  HADAL_TRY_VOID(model->prepare(64, 64));
+  return model;
+}
+
 class Mtp : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     auto backend = kernels::make_cpu_backend(GetParam(), cpu_features(), pool_);
     if (!backend) GTEST_SKIP() << backend.error().what;
     backend_ = std::move(*backend);
-    auto files = open_model(HADAL_SOURCE_DIR "/models/tiny/hadal-tiny.gguf");
-    ASSERT_TRUE(files) << files.error().what;
-    LoadOptions load;
-    load.drafts = true;
-    auto model = load_model(*files, *backend_, load);
+    auto model = load_embedded(*backend_);
     ASSERT_TRUE(model) << model.error().what;
     model_ = std::move(*model);
     ASSERT_TRUE(model_->config().drafts);
-    ASSERT_TRUE(model_->prepare(64, 64));
     golden_ = read_golden();
     ASSERT_GT(golden_.tokens.size(), 2 * size_t{kBlockTokens});
   }
@@ -150,6 +155,49 @@ TEST_P(Mtp, ABlockServesEveryContinuation) {
   const std::vector<float> whole = run(fresh, tokens, 0, 64);
   ASSERT_LT(continued.size(), whole.size());
   EXPECT_TRUE(std::equal(continued.begin(), continued.end(), whole.end() - continued.size()));
+}
+
+// Few rows are shared out between threads for whole layers: in halves and thirds, where a sequence
+// is cut, where a share is one row, and not at all.
+TEST_P(Mtp, SharesOfRowsGiveTheSameBits) {
+  std::vector<float> expected;
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    const auto backend = kernels::make_cpu_backend(GetParam(), cpu_features(), pool);
+    ASSERT_TRUE(backend);
+    const auto model = load_embedded(**backend);
+    ASSERT_TRUE(model);
+    auto cache = KvArena::make((*model)->config().kv_layout({}, kBlockTokens), 8, **backend);
+    ASSERT_TRUE(cache);
+    const std::vector<int32_t> blocks[] = {{2, 0, 3}, {7, 5, 6}};
+    std::vector<float> all;
+    int32_t position = 0;
+    for (const int32_t rows : {9, 1, 2, 5}) {
+      // Two sequences, the second a row shorter where that is possible.
+      const int32_t other = std::max(1, rows - 1);
+      std::vector<int32_t> tokens, wanted, hidden;
+      for (int32_t i = 0; i < rows + other; ++i) {
+        tokens.push_back(golden_.tokens[static_cast<size_t>((7 * position + i) % 30)]);
+        wanted.push_back(i);
+        hidden.push_back(i);
+      }
+      const auto segments = [&](int32_t at) {
+        return std::vector<kernels::Segment>{{0, rows, at, blocks[0]},
+                                             {rows, other, at, blocks[1]}};
+      };
+      const auto take = [&all](ConstView logits) {
+        for (int64_t r = 0; r < logits.rows; ++r) {
+          all.insert(all.end(), logits.row(r), logits.row(r) + logits.cols);
+        }
+      };
+      const auto now = segments(position), next = segments(position + 1);
+      take((*model)->forward({tokens, now, wanted}, *cache));
+      take((*model)->draft({tokens, next, hidden, wanted, {}, true}, *cache));
+      position += rows;
+    }
+    if (threads == 1) expected = all;
+    EXPECT_TRUE(all == expected) << threads << " threads";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, Mtp, testing::Values("ref", "avx2", "avx512"),

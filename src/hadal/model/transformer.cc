@@ -47,7 +47,7 @@ class Transformer final : public Model {
   Status prepare(int32_t rows, int32_t logit_rows) override;
   ConstView forward(const Batch& batch, KvArena& cache) override;
   ConstView draft(const DraftBatch& batch, KvArena& cache) override;
-  uint64_t weight_bytes() const override;
+  uint64_t weight_bytes() const override { return weight_bytes_; }
   uint64_t step_bytes(double experts) const override;
   uint64_t mapped_bytes() const override { return packed_ ? packed_->bytes() : 0; }
   const MappedFile* mapped_file() const override { return packed_ ? &packed_->file() : nullptr; }
@@ -57,28 +57,45 @@ class Transformer final : public Model {
   // One walk through the model.
   Result<Weights> read(const WeightSource& source, kernels::WeightMemory* memory,
                        const Progress& progress);
-  struct Step {  // views of this batch's rows
+  struct Step {  // rows of this batch, and who computes them
+    kernels::Backend* backend;
+    std::span<const int32_t> tokens;
     std::span<const kernels::Segment> segments;
     kernels::RopeRows rope;
-    View x, q_a, q, kv, v, attended;
+    View x, q_a, q, kv, v, attended, before, pair;
   };
-  Step begin(size_t rows, std::span<const kernels::Segment> segments);
-  void run_layer(const LayerWeights& layer, const Step& step, const KvArena& cache, size_t* stream,
-                 bool skip_first);
+  struct Share {  // of a step's rows
+    Step step;
+    std::vector<kernels::Segment> segments;
+  };
+  uint64_t sum_weight_bytes() const;
+  Step begin(std::span<const int32_t> tokens, std::span<const kernels::Segment> segments);
+  int32_t shares_of(const Step& step, bool skip_first) const;
+  std::vector<Share> share_out(const Step& step, int32_t count) const;
+  // enter(): makes x of the rows' tokens. `stream`: the first layer's.
+  void run_layers(const Step& step, const std::function<void(const Step&)>& enter,
+                  std::span<const LayerWeights> layers, const KvArena& cache, size_t stream,
+                  bool skip_first);
+  void before_attention(const LayerWeights& layer, const Step& step,
+                        const kernels::CachePages& cache, bool skip_first) const;
+  void from_attention(const LayerWeights& layer, const Step& step, const kernels::CachePages& cache,
+                      bool skip_first) const;
+  void leave_attention(const LayerWeights& layer, const Step& step) const;
   void keep_states(const Step& step, const KvArena& cache);
   void take_states(const DraftBatch& batch, const KvArena& cache, View target);
   std::span<const kernels::Segment> seen_segments(const DraftBatch& batch, int32_t block_tokens);
-  void attention_mla(const LayerWeights& layer, const Step& step, const kernels::CachePages& cache,
-                     bool skip_first);
+  kernels::MlaArgs mla_args(const LayerWeights& layer, const Step& step,
+                            const kernels::CachePages& cache) const;
   void attention_gqa(const LayerWeights& layer, const Step& step, const kernels::CachePages& keys,
                      const kernels::CachePages& values);
-  void feed_forward(const LayerWeights& layer, const Step& step);
+  void feed_forward(const LayerWeights& layer, const Step& step) const;
   ConstView head(const Step& step, std::span<const int32_t> rows, const std::vector<float>& norm);
 
   ModelConfig config_;
   kernels::Backend& backend_;
   std::unique_ptr<PackReader> packed_;  // outlives the weights in it
   Weights weights_;
+  uint64_t weight_bytes_ = 0;
   Activations act_;
   std::vector<kernels::Segment> seen_;  // by the last draft()
 };
@@ -140,6 +157,7 @@ Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
   if (packed_ && options.lock_pages) HADAL_TRY_VOID(packed_->file().lock());
   const Reading reading = packed_ ? Reading::kVectors : Reading::kAll;
   HADAL_TRY(weights_, read(source(reading), packed_.get(), packed_ ? Progress() : progress));
+  weight_bytes_ = sum_weight_bytes();
   progress(total);
   return {};
 }
@@ -171,8 +189,9 @@ Status Transformer::prepare(int32_t rows, int32_t logit_rows) {
   return {};
 }
 
-Transformer::Step Transformer::begin(size_t count, std::span<const kernels::Segment> segments) {
-  const auto rows = static_cast<int64_t>(count);
+Transformer::Step Transformer::begin(std::span<const int32_t> tokens,
+                                     std::span<const kernels::Segment> segments) {
+  const auto rows = static_cast<int64_t>(tokens.size());
   HADAL_CHECK(rows > 0 && rows <= act_.x.rows, "batch larger than prepared for");
   const size_t half = config_.rope.frequencies.size();
   for (const kernels::Segment& segment : segments) {
@@ -184,40 +203,60 @@ Transformer::Step Transformer::begin(size_t count, std::span<const kernels::Segm
   const kernels::RopeRows rope{act_.cos.data(), act_.sin.data(), config_.rope.dims,
                                config_.rope.style};
   const auto part = [rows](const View& view) { return view.data ? view.first_rows(rows) : view; };
-  return {segments,     rope,          part(act_.x), part(act_.q_a),
-          part(act_.q), part(act_.kv), part(act_.v), part(act_.attended)};
+  return {&backend_,         tokens,         segments,      rope,         part(act_.x),
+          part(act_.q_a),    part(act_.q),   part(act_.kv), part(act_.v), part(act_.attended),
+          part(act_.before), part(act_.pair)};
 }
 
-void Transformer::attention_mla(const LayerWeights& layer, const Step& step,
-                                const kernels::CachePages& cache, bool skip_first) {
+kernels::MlaArgs Transformer::mla_args(const LayerWeights& layer, const Step& step,
+                                       const kernels::CachePages& cache) const {
   const MlaWeights& w = layer.mla;
   const MlaConfig& c = config_.latent;
+  return {.q = step.q,
+          .kv = step.kv,
+          .kv_norm_weight = w.kv_a_norm.data(),
+          .norm_eps = config_.norm_eps,
+          .k_up = w.k_up.get(),
+          .v_up = w.v_up.get(),
+          .rope = step.rope,
+          .heads = config_.heads,
+          .nope_dim = c.nope_dim,
+          .rank = c.kv_rank,
+          .v_dim = c.v_dim,
+          .scale = config_.attention_scale,
+          .cache = cache,
+          .segments = step.segments,
+          .out = step.attended};
+}
+
+// Up to and with the rows' entries in the cache.
+void Transformer::before_attention(const LayerWeights& layer, const Step& step,
+                                   const kernels::CachePages& cache, bool skip_first) const {
+  const MlaWeights& w = layer.mla;
   kernels::LinearArgs down{step.x, layer.attention_norm.data(), config_.norm_eps, {}, 2};
   down.projections[0] = w.q_a ? kernels::Projection{w.q_a.get(), nullptr, step.q_a, false}
                               : kernels::Projection{w.q.get(), nullptr, step.q, false};
   down.projections[1] = {w.kv_a.get(), nullptr, step.kv, false};
-  backend_.linear(down);
+  step.backend->linear(down);
   if (w.q_a) {
     kernels::LinearArgs up{step.q_a, w.q_a_norm.data(), config_.norm_eps, {}, 1};
     up.projections[0] = {w.q_b.get(), nullptr, step.q, false};
-    backend_.linear(up);
+    step.backend->linear(up);
   }
-  backend_.mla({.q = step.q,
-                .kv = step.kv,
-                .kv_norm_weight = w.kv_a_norm.data(),
-                .norm_eps = config_.norm_eps,
-                .k_up = w.k_up.get(),
-                .v_up = w.v_up.get(),
-                .rope = step.rope,
-                .heads = config_.heads,
-                .nope_dim = c.nope_dim,
-                .rank = c.kv_rank,
-                .v_dim = c.v_dim,
-                .scale = config_.attention_scale,
-                .skip_first = skip_first,
-                .cache = cache,
-                .segments = step.segments,
-                .out = step.attended});
+  kernels::MlaArgs args = mla_args(layer, step, cache);
+  args.skip_first = skip_first;
+  args.part = kernels::MlaPart::kStore;
+  step.backend->mla(args);
+}
+
+// The rest of the layer, when all entries are there.
+void Transformer::from_attention(const LayerWeights& layer, const Step& step,
+                                 const kernels::CachePages& cache, bool skip_first) const {
+  kernels::MlaArgs args = mla_args(layer, step, cache);
+  args.skip_first = skip_first;
+  args.part = kernels::MlaPart::kAttend;
+  step.backend->mla(args);
+  leave_attention(layer, step);
 }
 
 void Transformer::attention_gqa(const LayerWeights& layer, const Step& step,
@@ -248,21 +287,29 @@ void Transformer::attention_gqa(const LayerWeights& layer, const Step& step,
                 .out = step.attended});
 }
 
-void Transformer::feed_forward(const LayerWeights& layer, const Step& step) {
+// Attention's output projection and the feed-forward block.
+void Transformer::leave_attention(const LayerWeights& layer, const Step& step) const {
+  kernels::LinearArgs output{step.attended, nullptr, 0.0f, {}, 1};
+  output.projections[0] = {layer.output.get(), nullptr, step.x, true};
+  step.backend->linear(output);
+  feed_forward(layer, step);
+}
+
+void Transformer::feed_forward(const LayerWeights& layer, const Step& step) const {
   const FfnWeights& w = layer.ffn;
   if (w.dense) {
-    backend_.ffn({step.x, layer.ffn_norm.data(), config_.norm_eps, w.dense.get(), step.x});
+    step.backend->ffn({step.x, layer.ffn_norm.data(), config_.norm_eps, w.dense.get(), step.x});
     return;
   }
-  backend_.moe({.x = step.x,
-                .norm_weight = layer.ffn_norm.data(),
-                .norm_eps = config_.norm_eps,
-                .gate = config_.moe.gate,
-                .router = w.router.data(),
-                .router_bias = data_or_null(w.router_bias),
-                .experts = w.experts.get(),
-                .shared = w.shared.get(),
-                .out = step.x});
+  step.backend->moe({.x = step.x,
+                     .norm_weight = layer.ffn_norm.data(),
+                     .norm_eps = config_.norm_eps,
+                     .gate = config_.moe.gate,
+                     .router = w.router.data(),
+                     .router_bias = data_or_null(w.router_bias),
+                     .experts = w.experts.get(),
+                     .shared = w.shared.get(),
+                     .out = step.x});
 }
 
 ConstView Transformer::head(const Step& step, std::span<const int32_t> rows,
@@ -280,20 +327,86 @@ ConstView Transformer::head(const Step& step, std::span<const int32_t> rows,
   return logits;
 }
 
-// `stream`: the layer's first; moves to the next layer's.
-void Transformer::run_layer(const LayerWeights& layer, const Step& step, const KvArena& cache,
-                            size_t* stream, bool skip_first) {
-  if (config_.mla) {
-    attention_mla(layer, step, cache.pages(*stream), skip_first);
-    *stream += 1;
-  } else {
-    attention_gqa(layer, step, cache.pages(*stream), cache.pages(*stream + 1));
-    *stream += 2;
+// How many threads should each take some of the step's rows through all layers; 1: all threads work
+// on each operation together. Where weights come from the caches, reading them once a thread costs
+// less than meeting other threads a dozen times a layer, and rows stay in their thread's cache.
+int32_t Transformer::shares_of(const Step& step, bool skip_first) const {
+  constexpr int64_t kRowsMost = 64;  // rows of a long prompt differ too much in what they attend to
+  if (!config_.mla || step.x.rows > kRowsMost) return 1;
+  if (weight_bytes_ > backend_.cached_bytes()) return 1;
+  // The entry at 0, which nobody sees, is cleared by whoever stores its text's next one.
+  const auto begins = [](const kernels::Segment& segment) { return segment.position == 0; };
+  if (skip_first && std::ranges::any_of(step.segments, begins)) return 1;
+  return static_cast<int32_t>(std::min<int64_t>(backend_.lanes(), step.x.rows));
+}
+
+std::vector<Transformer::Share> Transformer::share_out(const Step& step, int32_t count) const {
+  std::vector<Share> shares(static_cast<size_t>(count));
+  const auto rows = static_cast<int32_t>(step.x.rows);
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t begin = rows * i / count;
+    const int32_t end = rows * (i + 1) / count;
+    Share& share = shares[static_cast<size_t>(i)];
+    for (const kernels::Segment& s : step.segments) {
+      const int32_t first = std::max(s.first_row, begin);
+      const int32_t last = std::min(s.first_row + s.rows, end);
+      if (first >= last) continue;
+      share.segments.push_back(
+          {first - begin, last - first, s.position + first - s.first_row, s.blocks});
+    }
+    const auto part = [begin, end](const View& view) {
+      return view.data ? view.some_rows(begin, end) : view;
+    };
+    kernels::RopeRows rope = step.rope;
+    rope.cos += static_cast<size_t>(begin) * config_.rope.frequencies.size();
+    rope.sin += static_cast<size_t>(begin) * config_.rope.frequencies.size();
+    share.step = {nullptr,
+                  step.tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
+                  share.segments,
+                  rope,
+                  part(step.x),
+                  part(step.q_a),
+                  part(step.q),
+                  part(step.kv),
+                  part(step.v),
+                  part(step.attended),
+                  part(step.before),
+                  part(step.pair)};
   }
-  kernels::LinearArgs output{step.attended, nullptr, 0.0f, {}, 1};
-  output.projections[0] = {layer.output.get(), nullptr, step.x, true};
-  backend_.linear(output);
-  feed_forward(layer, step);
+  return shares;
+}
+
+void Transformer::run_layers(const Step& step, const std::function<void(const Step&)>& enter,
+                             std::span<const LayerWeights> layers, const KvArena& cache,
+                             size_t stream, bool skip_first) {
+  const int32_t count = shares_of(step, skip_first);
+  if (count > 1) {
+    std::vector<Share> shares = share_out(step, count);
+    // From one attention to the next, rows know nothing of each other.
+    for (size_t i = 0; i <= layers.size(); ++i) {
+      backend_.side_by_side(count, [&](int number, kernels::Backend& own) {
+        Step& share = shares[static_cast<size_t>(number)].step;
+        share.backend = &own;
+        if (i == 0) enter(share);
+        if (i > 0) from_attention(layers[i - 1], share, cache.pages(stream + i - 1), skip_first);
+        if (i == layers.size()) return;
+        before_attention(layers[i], share, cache.pages(stream + i), skip_first);
+      });
+    }
+    return;
+  }
+  enter(step);
+  for (const LayerWeights& layer : layers) {
+    if (config_.mla) {
+      before_attention(layer, step, cache.pages(stream), skip_first);
+      from_attention(layer, step, cache.pages(stream), skip_first);
+      stream += 1;
+    } else {
+      attention_gqa(layer, step, cache.pages(stream), cache.pages(stream + 1));
+      leave_attention(layer, step);
+      stream += 2;
+    }
+  }
 }
 
 // Hidden states behind the last positions of blocks, into the blocks.
@@ -314,10 +427,11 @@ void Transformer::keep_states(const Step& step, const KvArena& cache) {
 }
 
 ConstView Transformer::forward(const Batch& batch, KvArena& cache) {
-  const Step step = begin(batch.tokens.size(), batch.segments);
-  backend_.embed({weights_.embedding.get(), batch.tokens, step.x});
-  size_t stream = 0;
-  for (const LayerWeights& layer : weights_.layers) run_layer(layer, step, cache, &stream, false);
+  const Step step = begin(batch.tokens, batch.segments);
+  const auto enter = [this](const Step& share) {
+    share.backend->embed({weights_.embedding.get(), share.tokens, share.x});
+  };
+  run_layers(step, enter, weights_.layers, cache, 0, false);
   if (config_.drafts) {
     keep_states(step, cache);
     for (const kernels::Segment& segment : step.segments) cache.rows_written(segment);
@@ -365,21 +479,22 @@ std::span<const kernels::Segment> Transformer::seen_segments(const DraftBatch& b
 
 ConstView Transformer::draft(const DraftBatch& batch, KvArena& cache) {
   HADAL_CHECK(config_.drafts && batch.hidden_rows.size() == batch.tokens.size());
-  Step step = begin(batch.tokens.size(), batch.segments);
-  const NextTokenWeights& w = weights_.next_token;
-  const View before = act_.before.first_rows(step.x.rows);
-  const View pair = act_.pair.first_rows(step.x.rows);
-  take_states(batch, cache, before);
-  backend_.embed({weights_.embedding.get(), batch.tokens, step.x});
-  const int64_t hidden = config_.hidden;
-  backend_.rms_norm({step.x, w.embedding_norm.data(), config_.norm_eps, pair.columns(0, hidden)});
-  backend_.rms_norm({before, w.hidden_norm.data(), config_.norm_eps, pair.columns(hidden, hidden)});
-  kernels::LinearArgs project{pair, nullptr, 0.0f, {}, 1};
-  project.projections[0] = {w.projection.get(), nullptr, step.x, false};
-  backend_.linear(project);
-  size_t stream = cache.layout().streams.size() - 1;
+  Step step = begin(batch.tokens, batch.segments);
   step.segments = seen_segments(batch, cache.layout().block_tokens);
-  run_layer(w.layer, step, cache, &stream, true);
+  take_states(batch, cache, step.before);
+  const NextTokenWeights& w = weights_.next_token;
+  const auto enter = [this, &w](const Step& share) {
+    const int64_t hidden = config_.hidden;
+    const View token = share.pair.columns(0, hidden);
+    const View state = share.pair.columns(hidden, hidden);
+    share.backend->embed({weights_.embedding.get(), share.tokens, share.x});
+    share.backend->rms_norm({share.x, w.embedding_norm.data(), config_.norm_eps, token});
+    share.backend->rms_norm({share.before, w.hidden_norm.data(), config_.norm_eps, state});
+    kernels::LinearArgs project{share.pair, nullptr, 0.0f, {}, 1};
+    project.projections[0] = {w.projection.get(), nullptr, share.x, false};
+    share.backend->linear(project);
+  };
+  run_layers(step, enter, std::span(&w.layer, 1), cache, cache.layout().streams.size() - 1, true);
   if (!batch.guessed) {
     for (const kernels::Segment& segment : batch.segments) cache.entries_written(segment);
   }
@@ -406,7 +521,7 @@ uint64_t common_bytes(const LayerWeights& layer) {
 
 }  // namespace
 
-uint64_t Transformer::weight_bytes() const {
+uint64_t Transformer::sum_weight_bytes() const {
   uint64_t sum = bytes_of(weights_.embedding) + bytes_of(weights_.head);
   const auto add_layer = [&sum](const LayerWeights& layer) {
     sum += common_bytes(layer) + bytes_of(layer.ffn.experts);

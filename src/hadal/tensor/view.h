@@ -29,6 +29,10 @@ struct BasicView {
     HADAL_DCHECK(count <= rows);
     return {data, count, cols, stride, device};
   }
+  BasicView some_rows(int64_t begin, int64_t end) const {
+    HADAL_DCHECK(begin >= 0 && begin <= end && end <= rows);
+    return {row(begin), end - begin, cols, stride, device};
+  }
   operator BasicView<const T>() const { return {data, rows, cols, stride, device}; }
 };
 // A stride for rows of `cols` floats that are written a few columns at a time, all rows in turn: an

@@ -55,10 +55,6 @@ void prepare(CpuContext& context, const MlaArgs& args) {
   }
 }
 
-View rows_of(View view, int64_t begin, int64_t end) {
-  return {view.row(begin), end - begin, view.cols, view.stride, view.device};
-}
-
 // Every head by itself, each with its part of `matrix` and `rows` rows: body(head, thread).
 template <class Body>
 void each_head(CpuContext& context, const PackedMatrix& matrix, int64_t rows, Body body) {
@@ -84,8 +80,8 @@ void turn_heads(CpuContext& context, const MlaArgs& args, View latent, int64_t h
 void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_t end) {
   Scratch::Frame frame(context.shared);
   const int64_t width = int64_t{args.heads} * args.rank;
-  const View q = rows_of(args.q, begin, end);
-  const View out = rows_of(args.out, begin, end);
+  const View q = args.q.some_rows(begin, end);
+  const View out = args.out.some_rows(begin, end);
   const int64_t stride = spread_stride(width);
   const View latent{context.shared.take<float>((end - begin) * stride), end - begin, width, stride,
                     Device::kCpu};
@@ -122,7 +118,8 @@ void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_
 
 void mla(CpuContext& context, const MlaArgs& args) {
   check_shapes(args);
-  prepare(context, args);
+  if (args.part != MlaPart::kAttend) prepare(context, args);
+  if (args.part == MlaPart::kStore) return;
   const int64_t block =
       std::max<int64_t>(1, kAbsorbedFloatsMax / (int64_t{args.heads} * args.rank));
   for (int64_t begin = 0; begin < args.q.rows; begin += block) {

@@ -1,16 +1,23 @@
 // The CPU backend: which implementations there are, and what each needs.
 #include "hadal/kernels/backend.h"
 
+#include <algorithm>
 #include <array>
+#include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "hadal/base/check.h"
 #include "hadal/kernels/cpu/matmul.h"
 #include "hadal/kernels/cpu/panel.h"
 
 namespace hadal::kernels {
 namespace cpu {
 namespace {
+
+// Half of a last-level cache of today's processors: the other half is for activations, and others.
+constexpr uint64_t kCachedBytes = uint64_t{16} << 20;
 
 class CpuBuffer final : public Buffer {
  public:
@@ -25,7 +32,8 @@ class CpuBuffer final : public Buffer {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(ThreadPool& pool, Isa isa, bool bf16_dots) : context_(pool, isa, bf16_dots) {}
+  CpuBackend(ThreadPool& pool, Isa isa, bool bf16_dots);
+  ~CpuBackend() override;
 
   std::string_view name() const override { return context_.kernels.name; }
   Device device() const override { return Device::kCpu; }
@@ -56,9 +64,38 @@ class CpuBackend final : public Backend {
   void mla(const MlaArgs& args) override { cpu::mla(context_, args); }
   void gqa(const GqaArgs& args) override { cpu::gqa(context_, args); }
 
+  int lanes() const override { return std::max(1, static_cast<int>(lanes_.size())); }
+  uint64_t cached_bytes() const override { return kCachedBytes; }
+  void side_by_side(int count, const std::function<void(int, Backend&)>& body) override;
+
  private:
+  struct Lane;
+
   CpuContext context_;
+  std::vector<std::unique_ptr<Lane>> lanes_;  // [pool.threads()]; none where that is 1
 };
+
+struct CpuBackend::Lane {
+  Lane(Isa isa, bool bf16_dots) : backend(alone, isa, bf16_dots) {}
+  ThreadPool alone{1};
+  CpuBackend backend;
+};
+
+CpuBackend::CpuBackend(ThreadPool& pool, Isa isa, bool bf16_dots) : context_(pool, isa, bf16_dots) {
+  for (int i = 0; i < pool.threads() && pool.threads() > 1; ++i) {
+    lanes_.push_back(std::make_unique<Lane>(isa, bf16_dots));
+  }
+}
+
+CpuBackend::~CpuBackend() = default;
+
+void CpuBackend::side_by_side(int count, const std::function<void(int, Backend&)>& body) {
+  if (lanes_.empty()) return Backend::side_by_side(count, body);
+  HADAL_CHECK(count <= lanes());
+  context_.pool.parallel_for(static_cast<size_t>(count), 1, [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; i < end; ++i) body(static_cast<int>(i), lanes_[i]->backend);
+  });
+}
 
 struct Need {
   bool CpuFeatures::*feature;

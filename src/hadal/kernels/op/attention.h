@@ -86,6 +86,12 @@ struct RopeRows {
 //   score(t)   = scale * (q_c[h] . latent(t) + rope(q_rope[h]) . k_rope(t))
 //   context[h] = sum_t softmax(score)(t) latent(t)         [rank]
 //   out[h]     = v_up[h] context[h]                        [v_dim]
+enum class MlaPart : uint8_t {
+  kAll,
+  kStore,   // the new rows' cache entries alone, and whatever of q and kv is easiest done with them
+  kAttend,  // the rest, after kStore of every row that these see; q and kv as that left them
+};
+
 struct MlaArgs {
   View q;                        // [n, heads * (nope + rope)], per head nope first; overwritten
   View kv;                       // [n, rank + rope] as projected; overwritten
@@ -102,6 +108,7 @@ struct MlaArgs {
   CachePages cache;              // width = rank + rope.dims; kI8: fine = rope.dims
   std::span<const Segment> segments;
   View out;                      // [n, heads * v_dim]
+  MlaPart part = MlaPart::kAll;
 };
 
 // Grouped-query attention: head h reads kv head h / (heads / kv_heads). The key cache holds rotated keys.

@@ -60,6 +60,10 @@ class RefBackend final : public Backend {
 }  // namespace
 }  // namespace ref
 
+void Backend::side_by_side(int count, const std::function<void(int, Backend&)>& body) {
+  for (int i = 0; i < count; ++i) body(i, *this);
+}
+
 std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ref::RefBackend>(); }
 
 }  // namespace hadal::kernels

@@ -55,7 +55,8 @@ void attend(const MlaArgs& args, const std::vector<std::vector<float>>& keys, in
 
 void mla(const MlaArgs& args) {
   HADAL_CHECK(args.cache.width == args.rank + args.rope.dims);
-  write_latents(args);
+  if (args.part != MlaPart::kAttend) write_latents(args);
+  if (args.part == MlaPart::kStore) return;
   std::vector<std::vector<std::vector<float>>> keys;  // [segment][position][width]
   for (const Segment& segment : args.segments) {
     keys.emplace_back();
