@@ -10,6 +10,7 @@
 // contributions meet in one order and no two threads meet at all.
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -387,16 +388,21 @@ void moe(CpuContext& context, const MoeArgs& args) {
   auto* choices = context.shared.take<ref::Choice>(args.x.rows * used);
   choose(context, args, experts, logits, choices);
 
-  std::vector<std::vector<RowWeight>> members(static_cast<size_t>(experts));
-  for (int64_t r = 0; r < args.x.rows; ++r) {
-    for (int64_t i = 0; i < used; ++i) {
-      const ref::Choice& choice = choices[r * used + i];
-      members[choice.expert].push_back({static_cast<int32_t>(r), choice.weight});
-    }
+  // Rows sorted by expert: where each expert's end is, counted first.
+  const auto chosen = static_cast<size_t>(args.x.rows * used);
+  const std::span ends(context.shared.take<int64_t>(experts), static_cast<size_t>(experts));
+  std::ranges::fill(ends, 0);
+  for (size_t i = 0; i < chosen; ++i) ++ends[choices[i].expert];
+  std::exclusive_scan(ends.begin(), ends.end(), ends.begin(), int64_t{0});
+  const std::span members(context.shared.take<RowWeight>(args.x.rows * used), chosen);
+  for (size_t i = 0; i < chosen; ++i) {
+    const auto row = static_cast<int32_t>(static_cast<int64_t>(i) / used);
+    members[ends[choices[i].expert]++] = {row, choices[i].weight};
   }
-  for (int64_t e = 0; e < experts; ++e) {
-    if (args.expert_rows != nullptr) args.expert_rows[e] += members[e].size();
-    if (!members[e].empty()) work.add_group(packed, e, members[e]);
+  for (int64_t e = 0, begin = 0; e < experts; begin = ends[e++]) {
+    const int64_t count = ends[e] - begin;
+    if (args.expert_rows != nullptr) args.expert_rows[e] += count;
+    if (count > 0) work.add_group(packed, e, members.subspan(begin, count));
   }
   if (args.shared != nullptr) work.add_group(of(*args.shared), 0, all_rows(args.x.rows));
   work.run();

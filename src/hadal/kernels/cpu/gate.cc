@@ -32,11 +32,18 @@ void best_first(const float* values, std::span<int32_t> candidates, int32_t coun
   }
 }
 
-float group_score(GateFunction function, const float* scores, std::span<int32_t> members) {
-  const auto two = static_cast<int32_t>(std::min<size_t>(2, members.size()));
-  best_first(scores, members, two);
-  if (function == GateFunction::kSoftmax || two < 2) return scores[members[0]];
-  return scores[members[0]] + scores[members[1]];
+// scores: [size], of a group's experts.
+float group_score(GateFunction function, const float* scores, int32_t size) {
+  const auto greatest = [scores, size](int32_t except) {
+    int32_t at = except == 0 ? 1 : 0;
+    for (int32_t e = at + 1; e < size; ++e) {
+      if (e != except && scores[e] > scores[at]) at = e;
+    }
+    return at;
+  };
+  const int32_t first = greatest(-1);
+  if (function == GateFunction::kSoftmax || size < 2) return scores[first];
+  return scores[first] + scores[greatest(first)];
 }
 
 // The experts of the groups that stay, ascending, at the front of candidates[experts]; how many.
@@ -44,15 +51,17 @@ int32_t keep_groups(const GateConfig& config, const float* scores, std::span<int
                     Scratch& scratch) {
   const auto experts = static_cast<int32_t>(candidates.size());
   HADAL_CHECK(config.groups >= 1 && experts % config.groups == 0);
-  std::iota(candidates.begin(), candidates.end(), 0);
-  if (config.groups == 1) return experts;
+  if (config.groups == 1) {
+    std::iota(candidates.begin(), candidates.end(), 0);
+    return experts;
+  }
   HADAL_CHECK(config.groups_used >= 1 && config.groups_used <= config.groups);
   const int32_t size = experts / config.groups;
   auto* group_scores = scratch.take<float>(config.groups);
   const std::span groups(scratch.take<int32_t>(config.groups), static_cast<size_t>(config.groups));
   for (int32_t g = 0; g < config.groups; ++g) {
     groups[g] = g;
-    group_scores[g] = group_score(config.function, scores, candidates.subspan(g * size, size));
+    group_scores[g] = group_score(config.function, scores + g * size, size);
   }
   best_first(group_scores, groups, config.groups_used);
   std::sort(groups.begin(), groups.begin() + config.groups_used);

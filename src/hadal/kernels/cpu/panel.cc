@@ -50,6 +50,19 @@ int code_at(const PanelForm& form, const std::byte* codes, int row, int k) {
   return code;
 }
 
+// All 32 of a block, the zero subtracted.
+void codes_of_row(const PanelForm& form, const std::byte* codes, int row, int* result) {
+  if (form.codes != Codes::kByte) {
+    for (int k = 0; k < kBlock; ++k) result[k] = code_at(form, codes, row, k) - form.zero;
+    return;
+  }
+  uint8_t bytes[kBlock];
+  for (int group = 0; group < kBlock / 4; ++group) {
+    std::memcpy(bytes + 4 * group, codes + 64 * group + 4 * row, 4);
+  }
+  for (int k = 0; k < kBlock; ++k) result[k] = bytes[k] - form.zero;
+}
+
 struct ScaleAndMinimum {
   float scale = 0, minimum = 0;  // value = scale * code + minimum
 };
@@ -96,11 +109,12 @@ void unpack_integer_row(const PanelForm& form, const std::byte* next, uint64_t s
     next += step;
     for (int i = 0; i < supers; ++i, target += kBlock) {
       const std::byte* codes = panel + block_header_bytes(form.scales);
+      int row_codes[kBlock];
+      codes_of_row(form, codes, row, row_codes);
       for (int half = 0; half < 2; ++half) {
         const ScaleAndMinimum s = scale_at(form, header, panel, i, row, halves ? half : 0);
         for (int k = 16 * half; k < 16 * half + 16; ++k) {
-          const auto code = static_cast<float>(code_at(form, codes, row, k) - form.zero);
-          target[k] = s.scale * code + s.minimum;
+          target[k] = s.scale * static_cast<float>(row_codes[k]) + s.minimum;
         }
       }
       panel = codes + code_bytes(form.codes);
