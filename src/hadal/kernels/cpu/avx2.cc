@@ -18,6 +18,7 @@ namespace {
 #include "hadal/kernels/cpu/isa_avx2-inl.h"
 #include "hadal/kernels/cpu/panel_float-inl.h"
 #include "hadal/kernels/cpu/panel_int-inl.h"
+#include "hadal/kernels/cpu/panel_super-inl.h"
 #include "hadal/kernels/cpu/rows-inl.h"
 // clang-format on
 
@@ -26,6 +27,7 @@ KernelTable make_table() {
   table.isa = Isa::kAvx2;
   table.name = "avx2";
   register_int_forms(table);
+  register_super_forms(table);
   register_float_forms(table);
   register_rows(table);
   return table;

@@ -2,9 +2,10 @@
 // (or the shared one, last) and the rows that go to it.
 //
 //   rows      norm, router, choice                                  by rows
-//   regroup   the rows of each expert become its tiles              by tiles
-//   up        silu(gate h) * (up h), rounded for `down` at once     by pairs of panels of all
-//   groups down      out += weight * down(...)                             by panels of `hidden`
+//   regroup   the rows of each expert become its tiles              by groups
+//   up        silu(gate h) * (up h), in blocks of 32 at once        by pairs of panels of all
+//   groups round     super-blocks of 256, where `down` wants them          by groups down      out
+//   += weight * down(...)                             by panels of `hidden`
 //
 // In the last phase a thread owns output columns and goes through the groups in ascending order, so
 // contributions meet in one order and no two threads meet at all.
@@ -59,10 +60,12 @@ class Experts {
   Tile inner_tile(const Group& group, int64_t tile) const;
   void regroup();
   void regroup_tile(const Group& group, int64_t tile);
+  void take_inner();
   void up_all();
   void up_pairs(const Group& group, int64_t begin, int64_t end, const std::byte* next,
                 Scratch& scratch);
   void up_pair(const Group& group, int64_t tile, int64_t pair, const std::byte* next, float* acc);
+  void round_inner();
   void down_panels(int64_t begin, int64_t end);
   int64_t most_tiles() const;
 
@@ -71,26 +74,27 @@ class Experts {
   ConstView x_;
   View out_;
   int64_t inner_;
-  int64_t padded_ = 0;  // of h
-  bool wants_blocks_ = false, wants_floats_ = false;
-  bool inner_blocks_ = false, inner_floats_ = false;
+  int64_t padded_ = 0;        // of h
+  Batch::Needs wants_;        // gate and up
+  bool wants_inner_[3] = {};  // down, by Activations
   std::vector<Group> groups_;
   std::vector<RowWeight> entries_;
-  float* h_ = nullptr;              // [rows][row_floats(padded_)]
-  ActBlock* row_blocks_ = nullptr;  // [rows][hidden / 32]
+  float* h_ = nullptr;                  // [rows][row_floats(padded_)]
+  ActBlock* row_blocks_ = nullptr;      // [rows][hidden / 32]
+  ActQuarter* row_quarters_ = nullptr;  // [rows][hidden / 64]
   // By entry, a group's tiles one after another.
   ActBlock* blocks_ = nullptr;
+  ActQuarter* quarters_ = nullptr;
   const float** floats_ = nullptr;
   ActBlock* inner_block_data_ = nullptr;
-  float** inner_rows_ = nullptr;
+  ActQuarter* inner_quarters_ = nullptr;
+  float** inner_rows_ = nullptr;  // of groups whose `down` wants floats or super-blocks
 };
 
 void Experts::note(const PackedFfn& ffn) {
-  const bool gate_integer = ffn.gate(0).integer;
-  const bool up_integer = ffn.up(0).integer;
-  wants_blocks_ |= gate_integer || up_integer;
-  wants_floats_ |= !gate_integer || !up_integer;
-  (ffn.down(0).integer ? inner_blocks_ : inner_floats_) = true;
+  wants_.add(kernels_, ffn.gate(0));
+  wants_.add(kernels_, ffn.up(0));
+  wants_inner_[static_cast<int>(ffn.down(0).wants)] = true;
   inner_ = std::max(inner_, ffn.inner());
   HADAL_CHECK(ffn.hidden() == x_.cols);
 }
@@ -99,7 +103,9 @@ void Experts::prepare_rows(const float* norm_weight, float norm_eps) {
   padded_ = padded_columns(x_.cols);
   h_ = context_.shared.take<float>(x_.rows * row_floats(padded_));
   const int64_t row_blocks = x_.cols / kBlock;
-  if (wants_blocks_) row_blocks_ = context_.shared.take<ActBlock>(x_.rows * row_blocks);
+  const int64_t row_quarters = x_.cols / kQuarterColumns;
+  if (wants_.blocks) row_blocks_ = context_.shared.take<ActBlock>(x_.rows * row_blocks);
+  if (wants_.quarters) row_quarters_ = context_.shared.take<ActQuarter>(x_.rows * row_quarters);
   for_rows(context_.pool, x_.rows, x_.cols, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
       float* row = h_ + r * row_floats(padded_);
@@ -109,8 +115,11 @@ void Experts::prepare_rows(const float* norm_weight, float norm_eps) {
         std::copy_n(x_.row(r), x_.cols, row);
       }
       std::fill(row + x_.cols, row + padded_, 0.0f);
-      if (wants_floats_) kernels_.round_row(row, padded_, rounded_row(row, padded_));
-      if (wants_blocks_) kernels_.quantize_row(row, x_.cols, row_blocks_ + r * row_blocks, 1);
+      if (wants_.floats) kernels_.round_row(row, padded_, rounded_row(row, padded_));
+      if (wants_.blocks) kernels_.quantize_row(row, x_.cols, row_blocks_ + r * row_blocks, 1);
+      if (wants_.quarters) {
+        kernels_.quantize_supers(row, x_.cols, row_quarters_ + r * row_quarters, 1);
+      }
     }
   });
 }
@@ -126,12 +135,17 @@ Tile Experts::input_tile(const Group& group, int64_t tile) const {
   const int64_t first = group.first + tile * kTileColumns;
   Tile result;
   result.columns = tile_columns(group.count, tile);
-  const int64_t row_blocks = x_.cols / kBlock;
-  if (wants_blocks_) {
+  if (wants_.blocks) {
+    const int64_t row_blocks = x_.cols / kBlock;
     result.blocks = result.columns == 1 ? row_blocks_ + entries_[first].row * row_blocks
                                         : blocks_ + first * row_blocks;
   }
-  if (wants_floats_) result.rows = floats_ + first;
+  if (wants_.quarters) {
+    const int64_t row_quarters = x_.cols / kQuarterColumns;
+    result.quarters = result.columns == 1 ? row_quarters_ + entries_[first].row * row_quarters
+                                          : quarters_ + first * row_quarters;
+  }
+  if (wants_.floats) result.rows = floats_ + first;
   return result;
 }
 
@@ -139,41 +153,70 @@ Tile Experts::inner_tile(const Group& group, int64_t tile) const {
   const int64_t first = group.first + tile * kTileColumns;
   Tile result;
   result.columns = tile_columns(group.count, tile);
-  if (inner_blocks_) result.blocks = inner_block_data_ + first * (inner_ / kBlock);
-  if (inner_floats_) result.rows = inner_rows_ + first;
+  if (inner_block_data_ != nullptr) {
+    result.blocks = inner_block_data_ + first * (inner_ / kBlock);
+  }
+  if (inner_quarters_ != nullptr) {
+    result.quarters = inner_quarters_ + first * (inner_ / kQuarterColumns);
+  }
+  if (inner_rows_ != nullptr) result.rows = inner_rows_ + first;
   return result;
+}
+
+// A row's blocks become column c of a tile.
+template <class T>
+void spread(const T* row, int64_t count, int32_t columns, T* column) {
+  for (int64_t b = 0; b < count; ++b) column[b * columns] = row[b];
 }
 
 void Experts::regroup_tile(const Group& group, int64_t tile) {
   const int64_t first = group.first + tile * kTileColumns;
   const int32_t columns = tile_columns(group.count, tile);
   const int64_t row_blocks = x_.cols / kBlock;
+  const int64_t row_quarters = x_.cols / kQuarterColumns;
   for (int32_t c = 0; c < columns; ++c) {
     const int32_t row = entries_[first + c].row;
-    if (wants_floats_) floats_[first + c] = h(row);
-    if (!wants_blocks_ || columns == 1) continue;
-    const ActBlock* source = row_blocks_ + row * row_blocks;
-    ActBlock* target = blocks_ + first * row_blocks + c;
-    for (int64_t b = 0; b < row_blocks; ++b) target[b * columns] = source[b];
+    if (wants_.floats) floats_[first + c] = h(row);
+    if (columns == 1) continue;
+    if (wants_.blocks) {
+      spread(row_blocks_ + row * row_blocks, row_blocks, columns, blocks_ + first * row_blocks + c);
+    }
+    if (wants_.quarters) {
+      spread(row_quarters_ + row * row_quarters, row_quarters, columns,
+             quarters_ + first * row_quarters + c);
+    }
+  }
+}
+
+void Experts::take_inner() {
+  const auto count = static_cast<int64_t>(entries_.size());
+  Scratch& shared = context_.shared;
+  const auto wants = [this](Activations form) { return wants_inner_[static_cast<int>(form)]; };
+  if (wants(Activations::kBlocks)) {
+    inner_block_data_ = shared.take<ActBlock>(count * (inner_ / kBlock));
+  }
+  if (wants(Activations::kSupers)) {
+    inner_quarters_ = shared.take<ActQuarter>(count * (inner_ / kQuarterColumns));
+  }
+  if (!wants(Activations::kFloats) && !wants(Activations::kSupers)) return;
+  inner_rows_ = shared.take<float*>(count);
+  for (const Group& group : groups_) {
+    if (group.down->wants == Activations::kBlocks) continue;
+    const int64_t padded = padded_columns(group.down->cols);
+    float* rows = shared.take<float>(group.count * row_floats(padded));
+    for (int64_t i = 0; i < group.count; ++i) {
+      inner_rows_[group.first + i] = rows + i * row_floats(padded);
+    }
   }
 }
 
 void Experts::regroup() {
   const auto count = static_cast<int64_t>(entries_.size());
   Scratch& shared = context_.shared;
-  if (wants_blocks_) blocks_ = shared.take<ActBlock>(count * (x_.cols / kBlock));
-  if (wants_floats_) floats_ = shared.take<const float*>(count);
-  if (inner_blocks_) inner_block_data_ = shared.take<ActBlock>(count * (inner_ / kBlock));
-  if (inner_floats_) {
-    inner_rows_ = shared.take<float*>(count);
-    for (const Group& group : groups_) {
-      const int64_t padded = padded_columns(group.down->cols);
-      float* rows = shared.take<float>(group.count * row_floats(padded));
-      for (int64_t i = 0; i < group.count; ++i) {
-        inner_rows_[group.first + i] = rows + i * row_floats(padded);
-      }
-    }
-  }
+  if (wants_.blocks) blocks_ = shared.take<ActBlock>(count * (x_.cols / kBlock));
+  if (wants_.quarters) quarters_ = shared.take<ActQuarter>(count * (x_.cols / kQuarterColumns));
+  if (wants_.floats) floats_ = shared.take<const float*>(count);
+  take_inner();
   const auto all_tiles = [this](const Group& group) {
     for (int64_t t = 0; t < tile_count(group.count); ++t) regroup_tile(group, t);
   };
@@ -209,7 +252,7 @@ void Experts::up_pair(const Group& group, int64_t tile, int64_t pair, const std:
                   kPanelRows * sizeof(float));
     }
   }
-  if (group.down->integer) {
+  if (group.down->wants == Activations::kBlocks) {
     ActBlock* target = inner_block_data_ + first * (inner_ / kBlock) + pair * input.columns;
     for (int32_t c = 0; c < input.columns; ++c) {
       kernels_.quantize_row(joined + c * kPairRows, kBlock, target + c, 1);
@@ -223,6 +266,7 @@ void Experts::up_pair(const Group& group, int64_t tile, int64_t pair, const std:
     float* target = row + begin;
     std::copy_n(joined + c * kPairRows, width, target);
     std::fill(target + width, target + padded_width, 0.0f);
+    if (group.down->wants == Activations::kSupers) continue;
     kernels_.round_row(target, padded_width, rounded_row(row, padded) + begin);
   }
 }
@@ -269,6 +313,34 @@ void Experts::up_all() {
   });
 }
 
+// A super-block is made by several pairs of panels, so it waits for all of them.
+void Experts::round_inner() {
+  if (inner_quarters_ == nullptr) return;
+  struct Row {
+    const float* floats;
+    int64_t cols, stride;
+    ActQuarter* target;
+  };
+  std::vector<Row> rows;
+  for (const Group& group : groups_) {
+    if (group.down->wants != Activations::kSupers) continue;
+    for (int64_t i = 0; i < group.count; ++i) {
+      const int64_t tile = i / kTileColumns;
+      const int64_t first = group.first + tile * kTileColumns;
+      rows.push_back({inner_rows_[group.first + i], group.down->cols,
+                      tile_columns(group.count, tile),
+                      inner_quarters_ + first * (inner_ / kQuarterColumns) + i % kTileColumns});
+    }
+  }
+  for_rows(context_.pool, static_cast<int64_t>(rows.size()), inner_,
+           [&](int64_t begin, int64_t end, int) {
+             for (int64_t r = begin; r < end; ++r) {
+               const Row& row = rows[static_cast<size_t>(r)];
+               kernels_.quantize_supers(row.floats, row.cols, row.target, row.stride);
+             }
+           });
+}
+
 void Experts::down_panels(int64_t begin, int64_t end) {
   for (size_t g = 0; g < groups_.size(); ++g) {
     const Group& group = groups_[g];
@@ -299,6 +371,7 @@ int64_t Experts::most_tiles() const {
 void Experts::run() {
   regroup();
   up_all();
+  round_inner();
   const int64_t panels = panel_count(out_.cols);
   uint64_t bytes = 0, work = 0;  // of a panel, all groups
   for (const Group& group : groups_) {

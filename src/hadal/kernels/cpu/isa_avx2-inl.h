@@ -102,6 +102,14 @@ template <int kBits>
 HADAL_INLINE I32x16 shift_right(I32x16 x) {
   return {_mm256_srli_epi32(x.lo, kBits), _mm256_srli_epi32(x.hi, kBits)};
 }
+HADAL_INLINE I32x16 pair_words(I32x16 low, I32x16 high) {
+  high = shift_left<16>(high);
+  return {_mm256_blend_epi16(low.lo, high.lo, 0xAA), _mm256_blend_epi16(low.hi, high.hi, 0xAA)};
+}
+HADAL_INLINE I32x16 dot_words(I32x16 sum, I32x16 a, I32x16 b) {
+  return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(a.lo, b.lo)),
+          _mm256_add_epi32(sum.hi, _mm256_madd_epi16(a.hi, b.hi))};
+}
 HADAL_INLINE int32_t largest_lane(I32x16 x) {
   const __m256i eight = _mm256_max_epi32(x.lo, x.hi);
   __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
@@ -130,6 +138,26 @@ HADAL_INLINE __m128i saturate_i8(I32x16 x) {
 HADAL_INLINE void store_i8(int8_t* p, I32x16 a, I32x16 b) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), saturate_i8(a));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16), saturate_i8(b));
+}
+
+HADAL_INLINE U8x64 narrow(I32x16 a, I32x16 b, I32x16 c, I32x16 d) {
+  return {_mm256_set_m128i(saturate_i8(b), saturate_i8(a)),
+          _mm256_set_m128i(saturate_i8(d), saturate_i8(c))};
+}
+HADAL_INLINE void u8_store(void* p, U8x64 x) {
+  auto* words = static_cast<__m256i*>(p);
+  _mm256_storeu_si256(words, x.lo);
+  _mm256_storeu_si256(words + 1, x.hi);
+}
+HADAL_INLINE U8x64 magnitudes(U8x64 x) { return {_mm256_abs_epi8(x.lo), _mm256_abs_epi8(x.hi)}; }
+HADAL_INLINE __m128i sums_of_16(U8x64 x) {
+  const __m256i ones = _mm256_set1_epi8(1);
+  const __m256i words = _mm256_set1_epi16(1);
+  const __m256i lo = _mm256_madd_epi16(_mm256_maddubs_epi16(ones, x.lo), words);
+  const __m256i hi = _mm256_madd_epi16(_mm256_maddubs_epi16(ones, x.hi), words);
+  __m256i s = _mm256_hadd_epi32(lo, hi);  // of each half: 0 + 1, 2 + 3 of lo, then of hi
+  s = _mm256_hadd_epi32(s, s);            // lo, hi, lo, hi
+  return _mm_unpacklo_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
 }
 
 HADAL_INLINE U8x64 u8_load(const void* p) {

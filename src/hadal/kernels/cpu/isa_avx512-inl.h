@@ -62,6 +62,14 @@ HADAL_INLINE I32x16 shift_right(I32x16 x) {  // zeros enter
 }
 HADAL_INLINE int32_t largest_lane(I32x16 x) { return _mm512_reduce_max_epi32(x.v); }
 HADAL_INLINE int32_t sum_of_lanes(I32x16 x) { return _mm512_reduce_add_epi32(x.v); }
+// Lanes as pairs of 16-bit numbers: the lower half of `low`, then that of `high`.
+HADAL_INLINE I32x16 pair_words(I32x16 low, I32x16 high) {
+  return {_mm512_mask_mov_epi16(low.v, 0xAAAAAAAA, _mm512_slli_epi32(high.v, 16))};
+}
+// sum + the products of both numbers of a pair.
+HADAL_INLINE I32x16 dot_words(I32x16 sum, I32x16 a, I32x16 b) {
+  return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)};
+}
 // Lanes added as a tree of halves: i and i + 8, then i and i + 4, and so on.
 HADAL_INLINE float sum_of_lanes(F32x16 x) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
@@ -73,6 +81,25 @@ HADAL_INLINE float sum_of_lanes(F32x16 x) {
 HADAL_INLINE void store_i8(int8_t* p, I32x16 a, I32x16 b) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16), _mm512_cvtsepi32_epi8(b.v));
+}
+
+// The lanes of a, b, c and d as 64 int8, saturated.
+HADAL_INLINE U8x64 narrow(I32x16 a, I32x16 b, I32x16 c, I32x16 d) {
+  __m512i x = _mm512_castsi128_si512(_mm512_cvtsepi32_epi8(a.v));
+  x = _mm512_inserti32x4(x, _mm512_cvtsepi32_epi8(b.v), 1);
+  x = _mm512_inserti32x4(x, _mm512_cvtsepi32_epi8(c.v), 2);
+  return {_mm512_inserti32x4(x, _mm512_cvtsepi32_epi8(d.v), 3)};
+}
+HADAL_INLINE void u8_store(void* p, U8x64 x) { _mm512_storeu_si512(p, x.v); }
+// |x| of signed bytes.
+HADAL_INLINE U8x64 magnitudes(U8x64 x) { return {_mm512_abs_epi8(x.v)}; }
+// Lane i: the sum of signed bytes [16 i, 16 i + 16).
+HADAL_INLINE __m128i sums_of_16(U8x64 x) {
+  __m512i s = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), x.v);
+  s = _mm512_add_epi32(s, _mm512_shuffle_epi32(s, _MM_PERM_BADC));
+  s = _mm512_add_epi32(s, _mm512_shuffle_epi32(s, _MM_PERM_CDAB));
+  const __m512i first = _mm512_castsi128_si512(_mm_setr_epi32(0, 4, 8, 12));
+  return _mm512_castsi512_si128(_mm512_permutexvar_epi32(first, s));
 }
 
 HADAL_INLINE U8x64 u8_load(const void* p) { return {_mm512_loadu_si512(p)}; }

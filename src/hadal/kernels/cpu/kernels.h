@@ -21,11 +21,28 @@ inline constexpr int32_t kTileColumns = 64;
 struct ActBlock {
   int8_t codes[32];
   float scale;
-  float scaled_sum;          // scale * sum of codes
-  int32_t negative_sum;      // -sum of codes
-  int32_t negative_low_sum;  // -sum of codes[0, 16)
+  float scaled_sum;      // scale * sum of codes
+  int32_t negative_sum;  // -sum of codes
 };
-static_assert(sizeof(ActBlock) == 48);
+static_assert(sizeof(ActBlock) == 44);
+
+inline constexpr int64_t kSuperColumns = 256;   // columns of a super-block
+inline constexpr int64_t kQuarterColumns = 64;  // that share an ActQuarter
+// What magnitudes of 16 codes of a super-block add up to at most.
+inline constexpr int32_t kSuperMost = 1023;
+
+// 64 of the 256 activations of a super-block as int8: value = scale * code, scale = largest
+// magnitude of the 256 / levels. levels is 127, or the less of it that keeps each 16 codes within
+// kSuperMost (63 at least: 16 equal numbers). Computed from these 256 numbers alone. A NaN among
+// them makes the scale NaN.
+struct ActQuarter {
+  int8_t codes[64];
+  int32_t negative_sums[4];  // -sum of codes[16 i, 16 i + 16)
+  int16_t sums[4];           // of codes[16 i, 16 i + 16)
+  int16_t block_sums[2];     // of codes[32 i, 32 i + 32)
+  float scale;               // the same in all four quarters
+};
+static_assert(sizeof(ActQuarter) == 96);
 
 // A panel of integer codes times a tile: acc[c][r] = sum over k of w[r][k] x[c][k]. The panel's
 // super-blocks lie `step` bytes apart. tile: [cols / 32][columns], acc: [columns][16]
@@ -42,6 +59,11 @@ struct PanelPair {
 // Each panel's accumulators as IntKernel gives them.
 using IntPairKernel = void (*)(const PanelPair& pair, int64_t cols, const ActBlock* tile,
                                int32_t columns, float* acc_first, float* acc_second);
+// The same for types with super-blocks of 256 columns. tile: [cols / 64][columns].
+using SuperKernel = void (*)(const std::byte* panel, uint64_t step, int64_t cols,
+                             const ActQuarter* tile, int32_t columns, float* acc);
+using SuperPairKernel = void (*)(const PanelPair& pair, int64_t cols, const ActQuarter* tile,
+                                 int32_t columns, float* acc_first, float* acc_second);
 // The same for float weights. rows[c]: x of column c, [padded_cols]; scales: FP8's, one per 128
 // columns. Where the table says reads_rounded, the row in BF16 stands behind the floats.
 using FloatKernel = void (*)(const std::byte* panel, const float* scales, int64_t padded_cols,
@@ -61,6 +83,8 @@ struct KernelTable {
   // Plain arrays: the tables are filled inside the regions.
   IntKernel integer[kDTypeCount];  // null: not an integer form
   IntPairKernel integer_pair[kDTypeCount];
+  SuperKernel super[kDTypeCount];  // null: not of super-blocks
+  SuperPairKernel super_pair[kDTypeCount];
   FloatKernel floating[kDTypeCount];  // null: not a float form
 
   // Kernels of BF16 and FP8 read activations rounded to BF16, which round_row writes; else it does
@@ -69,6 +93,8 @@ struct KernelTable {
   void (*round_row)(const float* x, int64_t count, uint16_t* out);
   // x [cols] to cols / 32 blocks, `stride` apart.
   void (*quantize_row)(const float* x, int64_t cols, ActBlock* out, int64_t stride);
+  // x [cols] to cols / 64 quarters, `stride` apart; cols is a multiple of 256.
+  void (*quantize_supers)(const float* x, int64_t cols, ActQuarter* out, int64_t stride);
   // out may be x. Sum of squares: 64 interleaved partial sums, then a tree.
   void (*rms_norm_row)(const float* x, const float* weight, float eps, int64_t cols, float* out);
   // out_i = gate_i / (1 + exp(-gate_i)) * up_i; out may be gate.

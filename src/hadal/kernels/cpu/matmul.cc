@@ -23,9 +23,12 @@ void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64
                     const Tile& tile, float* acc) {
   const std::byte* data = matrix.panel(panel);
   const auto type = static_cast<size_t>(matrix.dtype);
-  if (matrix.integer) {
-    kernels.integer[type](data, matrix.step(panel), matrix.cols, tile.blocks, tile.columns, acc);
-    return;
+  const uint64_t step = matrix.step(panel);
+  if (matrix.wants == Activations::kBlocks) {
+    return kernels.integer[type](data, step, matrix.cols, tile.blocks, tile.columns, acc);
+  }
+  if (matrix.wants == Activations::kSupers) {
+    return kernels.super[type](data, step, matrix.cols, tile.quarters, tile.columns, acc);
   }
   const float* scales = matrix.scales;
   if (scales != nullptr) scales += panel * kPanelRows / 128 * ((matrix.cols + 127) / 128);
@@ -36,11 +39,16 @@ void multiply_panels(const KernelTable& kernels, const PanelMatrix& first, int64
                      const PanelMatrix& second, int64_t second_panel, const std::byte* next,
                      const Tile& tile, float* acc_first, float* acc_second) {
   const uint64_t step = first.step(first_panel);
-  if (first.integer && first.dtype == second.dtype && step == second.step(second_panel)) {
+  if (first.wants != Activations::kFloats && first.dtype == second.dtype &&
+      step == second.step(second_panel)) {
     const PanelPair pair{first.panel(first_panel), second.panel(second_panel), step, next};
-    kernels.integer_pair[static_cast<size_t>(first.dtype)](pair, first.cols, tile.blocks,
-                                                           tile.columns, acc_first, acc_second);
-    return;
+    const auto type = static_cast<size_t>(first.dtype);
+    if (first.wants == Activations::kBlocks) {
+      return kernels.integer_pair[type](pair, first.cols, tile.blocks, tile.columns, acc_first,
+                                        acc_second);
+    }
+    return kernels.super_pair[type](pair, first.cols, tile.quarters, tile.columns, acc_first,
+                                    acc_second);
   }
   multiply_panel(kernels, first, first_panel, tile, acc_first);
   multiply_panel(kernels, second, second_panel, tile, acc_second);
@@ -48,8 +56,9 @@ void multiply_panels(const KernelTable& kernels, const PanelMatrix& first, int64
 
 Batch::Batch(Scratch& scratch, ConstView x, const float* norm_weight, float norm_eps, Needs needs)
     : x_(x), norm_weight_(norm_weight), norm_eps_(norm_eps) {
-  if (needs.integer) blocks_ = scratch.take<ActBlock>(x.rows * (x.cols / kBlock));
-  if (!needs.floating) return;
+  if (needs.blocks) blocks_ = scratch.take<ActBlock>(x.rows * (x.cols / kBlock));
+  if (needs.quarters) quarters_ = scratch.take<ActQuarter>(x.rows * (x.cols / kQuarterColumns));
+  if (!needs.floats) return;
   rows_ = scratch.take<const float*>(x.rows);
   const int64_t padded = padded_columns(x.cols);
   if (norm_weight != nullptr || needs.copy || padded != x.cols) {
@@ -79,10 +88,14 @@ void Batch::prepare(const KernelTable& kernels, Scratch& scratch, int64_t begin,
       std::fill(target + cols, target + padded, 0.0f);
       kernels.round_row(target, padded, rounded_row(target, padded));
     }
+    const int64_t before = r / kTileColumns * kTileColumns;  // rows of earlier tiles
+    const int32_t columns = tile_columns(x_.rows, r / kTileColumns);
     if (blocks_ != nullptr) {
-      const int64_t tile = r / kTileColumns;
-      ActBlock* first = blocks_ + tile * kTileColumns * (cols / kBlock) + r % kTileColumns;
-      kernels.quantize_row(h, cols, first, tile_columns(x_.rows, tile));
+      kernels.quantize_row(h, cols, blocks_ + before * (cols / kBlock) + r - before, columns);
+    }
+    if (quarters_ != nullptr) {
+      ActQuarter* first = quarters_ + before * (cols / kQuarterColumns) + r - before;
+      kernels.quantize_supers(h, cols, first, columns);
     }
   }
 }
@@ -92,6 +105,7 @@ Tile Batch::tile(int64_t index) const {
   Tile tile;
   tile.columns = tile_columns(x_.rows, index);
   if (blocks_ != nullptr) tile.blocks = blocks_ + first * (x_.cols / kBlock);
+  if (quarters_ != nullptr) tile.quarters = quarters_ + first * (x_.cols / kQuarterColumns);
   if (rows_ != nullptr) tile.rows = rows_ + first;
   return tile;
 }

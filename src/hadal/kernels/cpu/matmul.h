@@ -5,8 +5,8 @@
 // one sequential stream. Forms of panels: panel.h.
 //
 // Batch rule: an output is one float accumulator (two in the float forms: even and odd columns)
-// that takes its blocks of columns in ascending order, whatever the number of rows, threads or the
-// instruction set.
+// that takes its blocks of columns (super-blocks in Q2_K to Q6_K, whose sums within are exact) in
+// ascending order, whatever the number of rows, threads or the instruction set.
 #pragma once
 
 #include <cstdint>
@@ -83,7 +83,8 @@ const PackedFfn& of(const Ffn& ffn);
 
 // out = (add ? out : 0) + x W^T with part `part` of `matrix`: x [n, cols], out [n, rows].
 // Serial; runs on pool thread `thread` (0 outside the pool), whose scratch it uses. Row i of `out`
-// is the same bits for every n. Quantised weights meet x rounded to int8 per 32 columns.
+// is the same bits for every n. Quantised weights meet x rounded to int8: ActBlock
+// and ActQuarter in kernels.h.
 void multiply(CpuContext& context, int thread, const PackedMatrix& matrix, int64_t part,
               ConstView x, View out, bool add);
 

@@ -13,6 +13,7 @@
 #include "hadal/base/threads.h"
 #include "hadal/hw/cpu.h"
 #include "hadal/kernels/backend.h"
+#include "hadal/kernels/cpu/panel.h"
 #include "hadal/kernels/cpu/testing/weights.h"
 #include "hadal/tensor/quant.h"
 
@@ -33,24 +34,42 @@ std::vector<float> multiplied(CpuContext& context, const PackedMatrix& matrix,
   return out;
 }
 
+// The least number of levels that the largest of x [columns] may be rounded to: 127, or for a
+// super-block what keeps the magnitudes of 16 codes within 1023 in all.
+double levels(const float* x, int64_t columns, double largest, bool super) {
+  if (!super) return 127;
+  double most = 0;
+  for (int64_t i = 0; i < columns; i += 16) {
+    double sum = 0;
+    for (int64_t k = i; k < i + 16; ++k) sum += std::fabs(double{x[k]});
+    most = std::max(most, sum * 127 / largest + 8);  // 8: rounded up
+  }
+  return most <= 1023 ? 127 : std::floor(127 * 1015 / (most + 8));
+}
+
 // Outputs must lie within `bound` of the exact product. An activation rounded to int8 is off by at
-// most half a step, largest / 254 of its block of 32; float accumulation adds a few units of 2^-24
-// per block.
+// most half a step, largest / levels / 2 of its block of 32 or super-block of 256; float
+// accumulation adds a few units of 2^-24 per block.
 void expect_close(const Weights& w, const std::vector<float>& x, const std::vector<float>& out) {
   const int64_t n = static_cast<int64_t>(x.size()) / w.cols;
   const bool rounded = dtype_info(w.dtype).quantized;
+  const bool super = activations(*panel_form(w.dtype)) == Activations::kSupers;
+  const int64_t block = super ? 256 : 32;
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t r = 0; r < w.rows; ++r) {
       double exact = 0, bound = 1e-30;
-      for (int64_t b = 0; b < w.cols; b += 32) {
-        const int64_t end = std::min(w.cols, b + 32);
+      for (int64_t b = 0; b < w.cols; b += block) {
+        const int64_t end = std::min(w.cols, b + block);
         double largest = 0;
         for (int64_t k = b; k < end; ++k)
           largest = std::max(largest, std::fabs(double{x[i * w.cols + k]}));
+        const double step = rounded && largest > 0
+                                ? largest / levels(&x[i * w.cols + b], end - b, largest, super)
+                                : 0;
         for (int64_t k = b; k < end; ++k) {
           const double weight = w.decoded[r * w.cols + k];
           exact += weight * x[i * w.cols + k];
-          bound += std::fabs(weight) * (rounded ? largest / 254 * 1.0001 : 0.0);
+          bound += std::fabs(weight) * step / 2 * 1.0001;
           bound += std::fabs(weight) * largest * static_cast<double>(w.cols / 32 + 40) * 0x1p-24;
         }
       }

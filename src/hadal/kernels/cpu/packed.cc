@@ -73,7 +73,7 @@ PanelMatrix panel_matrix(const Placement& place, const std::vector<float>& scale
   PanelMatrix matrix;
   matrix.dtype = place.source->dtype;
   const PanelForm form = *panel_form(matrix.dtype);
-  matrix.integer = form.integer;
+  matrix.wants = activations(form);
   matrix.panel_bytes = panel_bytes(form, place.source->cols);
   matrix.rows = place.source->rows;
   matrix.cols = place.source->cols;

@@ -103,6 +103,9 @@ constexpr int64_t block_header_bytes(Scales scales) {
 // What codes mean, beyond their bits.
 enum class Levels : uint8_t { kLinear, kIq4, kMxfp4 };
 
+// What rows of activations must be to meet a matrix: floats, ActBlocks or ActQuarters (kernels.h).
+enum class Activations : uint8_t { kFloats, kBlocks, kSupers };
+
 struct PanelForm {
   bool integer = false;
   // Integer forms.
@@ -113,6 +116,13 @@ struct PanelForm {
   // Float forms.
   int64_t element_bytes = 0;
 };
+
+constexpr Activations activations(const PanelForm& form) {
+  if (!form.integer) return Activations::kFloats;
+  const bool super = form.scales == Scales::kSixMin || form.scales == Scales::kBytePair ||
+                     form.scales == Scales::kNibblePair;
+  return super ? Activations::kSupers : Activations::kBlocks;
+}
 
 // kUnsupported: a type without kernels.
 Result<PanelForm> panel_form(DType dtype);
@@ -141,7 +151,7 @@ PanelLayout paired_layout(const PanelForm& form, int64_t cols);
 // One matrix in panels; does not own.
 struct PanelMatrix {
   DType dtype = DType::kF32;
-  bool integer = false;  // the activations it wants: ActBlocks, or floats
+  Activations wants = Activations::kFloats;
   int64_t rows = 0, cols = 0;
   const std::byte* data = nullptr;
   uint64_t panel_bytes = 0;

@@ -1,5 +1,5 @@
-// Panels of integer codes times int8 activations. Forms: panel.h. Included once per instruction
-// set.
+// Panels of integer codes times activations with one scale for 32 columns. Forms: panel.h. Types
+// with super-blocks of 256: panel_super-inl.h. Included once per instruction set.
 //
 // Order: each output's accumulator takes its blocks of 32 columns from first to last, each by the
 // same few fused operations, so that neither the number of columns in the tile nor the set changes
@@ -81,33 +81,6 @@ struct BlockScales<Scales::kExponent> {
   F32x16 scale;
 };
 
-// All eight at once: going back to the header for each block costs the core its stream of
-// prefetches (measured without those of int_panel: 16.7 against 22 GB/s).
-template <>
-struct BlockScales<Scales::kSixMin> {
-  HADAL_INLINE void load_super(const uint8_t* header) {
-    const F32x16 d = f32_load_f16(header);
-    const F32x16 m = subtract(f32_zero(), f32_load_f16(header + 32));
-    const I32x16 upper = i32_set(48);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      const I32x16 low = i32_load_u8(header + 64 + 16 * i);
-      I32x16 high = i32_load_u8(header + 192 + 16 * (i / 2));
-      if (i % 2 == 0) high = shift_left<4>(high);
-      const I32x16 s = bit_or(bit_and(low, i32_set(15)), bit_and(high, upper));
-      const I32x16 t = bit_or(shift_right<4>(low), bit_and(shift_right<2>(high), upper));
-      scales[i] = multiply(d, to_f32(s));
-      minima[i] = multiply(m, to_f32(t));
-    }
-  }
-  HADAL_INLINE void load_block(const uint8_t*, const uint8_t*, int i) {
-    scale = scales[i];
-    minimum = minima[i];
-  }
-  F32x16 scale, minimum;
-  F32x16 scales[8], minima[8];
-};
-
 template <>
 struct BlockScales<Scales::kByte> {
   HADAL_INLINE void load_super(const uint8_t* header) { d = f32_load_f16(header); }
@@ -115,34 +88,6 @@ struct BlockScales<Scales::kByte> {
     scale = multiply(d, to_f32(i32_load_i8(block)));
   }
   F32x16 d, scale;
-};
-
-template <>
-struct BlockScales<Scales::kBytePair> {
-  HADAL_INLINE void load_super(const uint8_t* header) { d = f32_load_f16(header); }
-  HADAL_INLINE void load_block(const uint8_t*, const uint8_t* block, int) {
-    scale = multiply(d, to_f32(i32_load_i8(block)));
-    scale_high = multiply(d, to_f32(i32_load_i8(block + 16)));
-  }
-  F32x16 d, scale, scale_high;
-};
-
-template <>
-struct BlockScales<Scales::kNibblePair> {
-  HADAL_INLINE void load_super(const uint8_t* header) {
-    d = f32_load_f16(header);
-    m = subtract(f32_zero(), f32_load_f16(header + 32));
-  }
-  HADAL_INLINE void load_block(const uint8_t*, const uint8_t* block, int) {
-    const I32x16 low = i32_load_u8(block);
-    const I32x16 high = i32_load_u8(block + 16);
-    const I32x16 mask = i32_set(15);
-    scale = multiply(d, to_f32(bit_and(low, mask)));
-    scale_high = multiply(d, to_f32(bit_and(high, mask)));
-    minimum = multiply(m, to_f32(shift_right<4>(low)));
-    minimum_high = multiply(m, to_f32(shift_right<4>(high)));
-  }
-  F32x16 d, m, scale, scale_high, minimum, minimum_high;
 };
 
 template <Codes kCodesOf, Scales kScalesOf, Levels kLevelsOf, int kZeroBitsOf>
@@ -164,24 +109,10 @@ HADAL_INLINE F32x16 add_block(const U8x64* w, const BlockScales<Form::kScales>& 
   constexpr int kMax = Form::kMaxCode;
   constexpr int kZero = Form::kZeroBits;
   const F32x16 x_scale = f32_set(x.scale);
-  if constexpr (Form::kScales == Scales::kBytePair || Form::kScales == Scales::kNibblePair) {
-    const int32_t negative_high = x.negative_sum - x.negative_low_sum;
-    const I32x16 low = dot<kMax, kZero, 0, 4>(w, x.codes, x.negative_low_sum);
-    const I32x16 high = dot<kMax, kZero, 4, 4>(w, x.codes, negative_high);
-    acc = fma(to_f32(low), multiply(s.scale, x_scale), acc);
-    acc = fma(to_f32(high), multiply(s.scale_high, x_scale), acc);
-    if constexpr (Form::kScales == Scales::kNibblePair) {
-      const float low_sum = -x.scale * static_cast<float>(x.negative_low_sum);
-      const float high_sum = -x.scale * static_cast<float>(negative_high);
-      acc = fma(s.minimum, f32_set(low_sum), acc);
-      acc = fma(s.minimum_high, f32_set(high_sum), acc);
-    }
-  } else {
-    const I32x16 sum = dot<kMax, kZero, 0, 8>(w, x.codes, x.negative_sum);
-    acc = fma(to_f32(sum), multiply(s.scale, x_scale), acc);
-    if constexpr (Form::kScales == Scales::kHalfMin || Form::kScales == Scales::kSixMin) {
-      acc = fma(s.minimum, f32_set(x.scaled_sum), acc);
-    }
+  const I32x16 sum = dot<kMax, kZero, 0, 8>(w, x.codes, x.negative_sum);
+  acc = fma(to_f32(sum), multiply(s.scale, x_scale), acc);
+  if constexpr (Form::kScales == Scales::kHalfMin) {
+    acc = fma(s.minimum, f32_set(x.scaled_sum), acc);
   }
   return acc;
 }
@@ -243,36 +174,17 @@ HADAL_INLINE void add_block_pair(const U8x64* wa, const U8x64* wb,
                                  const BlockScales<Form::kScales>& a,
                                  const BlockScales<Form::kScales>& b, const ActBlock& x,
                                  F32x16& sum_a, F32x16& sum_b) {
-  constexpr bool kHalves =
-      Form::kScales == Scales::kBytePair || Form::kScales == Scales::kNibblePair;
   constexpr int kMax = Form::kMaxCode;
   constexpr int kZero = Form::kZeroBits;
   const F32x16 x_scale = f32_set(x.scale);
-  if constexpr (kHalves) {
-    const int32_t negative_high = x.negative_sum - x.negative_low_sum;
-    I32x16 low_a, low_b, high_a, high_b;
-    dot_pair<kMax, kZero, 0, 4>(wa, wb, x.codes, x.negative_low_sum, &low_a, &low_b);
-    dot_pair<kMax, kZero, 4, 4>(wa, wb, x.codes, negative_high, &high_a, &high_b);
-    sum_a = fma(to_f32(low_a), multiply(a.scale, x_scale), sum_a);
-    sum_b = fma(to_f32(low_b), multiply(b.scale, x_scale), sum_b);
-    sum_a = fma(to_f32(high_a), multiply(a.scale_high, x_scale), sum_a);
-    sum_b = fma(to_f32(high_b), multiply(b.scale_high, x_scale), sum_b);
-    if constexpr (Form::kScales == Scales::kNibblePair) {
-      const F32x16 low_sum = f32_set(-x.scale * static_cast<float>(x.negative_low_sum));
-      const F32x16 high_sum = f32_set(-x.scale * static_cast<float>(negative_high));
-      sum_a = fma(a.minimum_high, high_sum, fma(a.minimum, low_sum, sum_a));
-      sum_b = fma(b.minimum_high, high_sum, fma(b.minimum, low_sum, sum_b));
-    }
-  } else {
-    I32x16 dot_a, dot_b;
-    dot_pair<kMax, kZero, 0, 8>(wa, wb, x.codes, x.negative_sum, &dot_a, &dot_b);
-    sum_a = fma(to_f32(dot_a), multiply(a.scale, x_scale), sum_a);
-    sum_b = fma(to_f32(dot_b), multiply(b.scale, x_scale), sum_b);
-    if constexpr (Form::kScales == Scales::kHalfMin || Form::kScales == Scales::kSixMin) {
-      const F32x16 x_sum = f32_set(x.scaled_sum);
-      sum_a = fma(a.minimum, x_sum, sum_a);
-      sum_b = fma(b.minimum, x_sum, sum_b);
-    }
+  I32x16 dot_a, dot_b;
+  dot_pair<kMax, kZero, 0, 8>(wa, wb, x.codes, x.negative_sum, &dot_a, &dot_b);
+  sum_a = fma(to_f32(dot_a), multiply(a.scale, x_scale), sum_a);
+  sum_b = fma(to_f32(dot_b), multiply(b.scale, x_scale), sum_b);
+  if constexpr (Form::kScales == Scales::kHalfMin) {
+    const F32x16 x_sum = f32_set(x.scaled_sum);
+    sum_a = fma(a.minimum, x_sum, sum_a);
+    sum_b = fma(b.minimum, x_sum, sum_b);
   }
 }
 
@@ -379,11 +291,6 @@ HADAL_INLINE void register_int_forms(KernelTable& table) {
   set_int_form<IntForm<Codes::kFive, Scales::kHalf, kLinear, 4>>(table, kQ5_0);
   set_int_form<IntForm<Codes::kFive, Scales::kHalfMin, kLinear, -1>>(table, kQ5_1);
   set_int_form<IntForm<Codes::kByte, Scales::kHalf, kLinear, 7>>(table, kQ8_0);
-  set_int_form<IntForm<Codes::kNibble, Scales::kNibblePair, kLinear, -1>>(table, kQ2_K);
-  set_int_form<IntForm<Codes::kNibble, Scales::kBytePair, kLinear, 2>>(table, kQ3_K);
-  set_int_form<IntForm<Codes::kNibble, Scales::kSixMin, kLinear, -1>>(table, kQ4_K);
-  set_int_form<IntForm<Codes::kFive, Scales::kSixMin, kLinear, -1>>(table, kQ5_K);
-  set_int_form<IntForm<Codes::kSix, Scales::kBytePair, kLinear, 5>>(table, kQ6_K);
   set_int_form<IntForm<Codes::kNibble, Scales::kHalf, Levels::kIq4, 7>>(table, kIQ4_NL);
   set_int_form<IntForm<Codes::kNibble, Scales::kByte, Levels::kIq4, 7>>(table, kIQ4_XS);
   set_int_form<IntForm<Codes::kNibble, Scales::kExponent, Levels::kMxfp4, 7>>(table, kMXFP4);

@@ -86,7 +86,55 @@ inline void quantize_floats(const float* x, int64_t cols, ActBlock* out, int64_t
     out->scale = zero ? 0.0f : largest / 127.0f;
     out->scaled_sum = out->scale * static_cast<float>(low_sum + high_sum);
     out->negative_sum = -(low_sum + high_sum);
-    out->negative_low_sum = -low_sum;
+  }
+}
+
+// codes = x [256] times `inverse`, with their sums. Returns the largest sum of 16 magnitudes.
+HADAL_INLINE int32_t fill_super(const float* x, float inverse, ActQuarter* out, int64_t stride) {
+  const F32x16 factor = f32_set(inverse);
+  const I32x16 least = i32_set(-127);  // as in quantize_floats
+  __m128i most = _mm_setzero_si128();
+  for (int q = 0; q < 4; ++q, x += kQuarterColumns, out += stride) {
+    I32x16 codes[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      codes[i] = maximum(round_to_i32(multiply(f32_load(x + 16 * i), factor)), least);
+    }
+    const U8x64 bytes = narrow(codes[0], codes[1], codes[2], codes[3]);
+    u8_store(out->codes, bytes);
+    const __m128i sums = sums_of_16(bytes);
+    most = _mm_max_epi32(most, sums_of_16(magnitudes(bytes)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out->negative_sums),
+                     _mm_sub_epi32(_mm_setzero_si128(), sums));
+    _mm_storeu_si64(out->sums, _mm_packs_epi32(sums, sums));
+    const __m128i two = _mm_hadd_epi32(sums, sums);
+    _mm_storeu_si32(out->block_sums, _mm_packs_epi32(two, two));
+  }
+  most = _mm_max_epi32(most, _mm_shuffle_epi32(most, 0x4E));
+  return _mm_cvtsi128_si32(_mm_max_epi32(most, _mm_shuffle_epi32(most, 0xB1)));
+}
+
+inline void quantize_super_floats(const float* x, int64_t cols, ActQuarter* out, int64_t stride) {
+  const I32x16 magnitude = i32_set(0x7FFFFFFF);
+  for (int64_t b = 0; b < cols / kSuperColumns; ++b, x += kSuperColumns, out += 4 * stride) {
+    I32x16 largest_of = i32_set(0);
+    for (int i = 0; i < kSuperColumns; i += 16) {
+      largest_of = maximum(largest_of, bit_and(bits(f32_load(x + i)), magnitude));
+    }
+    const int32_t largest_bits = largest_lane(largest_of);
+    float largest;
+    __builtin_memcpy(&largest, &largest_bits, sizeof(largest));
+    const bool zero = largest < 1e-35f;
+    int32_t levels = 127;
+    const int32_t most = fill_super(x, zero ? 0.0f : 127.0f / largest, out, stride);
+    // Sixteen magnitudes are at most `most` + 8 steps before rounding, and rounding again adds 8 at
+    // most. Whole levels, so that equal numbers stay exact.
+    if (most > kSuperMost) {
+      levels = 127 * (kSuperMost - 8) / (most + 8);
+      fill_super(x, static_cast<float>(levels) / largest, out, stride);
+    }
+    const float scale = zero ? 0.0f : largest / static_cast<float>(levels);
+    for (int q = 0; q < 4; ++q) out[q * stride].scale = scale;
   }
 }
 
@@ -165,6 +213,7 @@ HADAL_INLINE void register_rows(KernelTable& table) {
   table.reads_rounded = false;
   table.round_row = leave_row;
   table.quantize_row = quantize_floats;
+  table.quantize_supers = quantize_super_floats;
   table.rms_norm_row = rms_norm_floats;
   table.silu_multiply = silu_multiply_floats;
   table.dot_rows = dot_rows_floats;

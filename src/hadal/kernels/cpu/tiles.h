@@ -12,8 +12,10 @@ namespace hadal::kernels::cpu {
 // Up to kTileColumns rows of activations.
 struct Tile {
   int32_t columns = 0;
-  const ActBlock* blocks = nullptr;    // [cols / 32][columns], for integer forms
-  const float* const* rows = nullptr;  // [columns] of [padded_columns(cols)], for float forms
+  // What the matrices want of them, else null.
+  const ActBlock* blocks = nullptr;      // [cols / 32][columns]
+  const ActQuarter* quarters = nullptr;  // [cols / 64][columns]
+  const float* const* rows = nullptr;    // [columns] of [padded_columns(cols)]
 };
 
 // Room for a row of floats and, behind it, the same row in BF16, for sets whose kernels read that.
@@ -63,12 +65,13 @@ class Batch {
  public:
   // What the matrices that will meet it are.
   struct Needs {
-    bool integer = false;
-    bool floating = false;
+    bool blocks = false, quarters = false, floats = false;
     bool copy = false;  // x is overwritten before every matrix has read it
     void add(const KernelTable& kernels, const PanelMatrix& matrix) {
-      (matrix.integer ? integer : floating) = true;
-      copy |= !matrix.integer && kernels.reads_rounded;
+      blocks |= matrix.wants == Activations::kBlocks;
+      quarters |= matrix.wants == Activations::kSupers;
+      floats |= matrix.wants == Activations::kFloats;
+      copy |= matrix.wants == Activations::kFloats && kernels.reads_rounded;
     }
   };
 
@@ -85,9 +88,10 @@ class Batch {
   ConstView x_;
   const float* norm_weight_;
   float norm_eps_;
-  ActBlock* blocks_ = nullptr;    // tile after tile
-  float* floats_ = nullptr;       // [rows][row_floats(padded)], or null: x itself serves
-  const float** rows_ = nullptr;  // [rows]
+  ActBlock* blocks_ = nullptr;      // tile after tile
+  ActQuarter* quarters_ = nullptr;  // tile after tile
+  float* floats_ = nullptr;         // [rows][row_floats(padded)], or null: x itself serves
+  const float** rows_ = nullptr;    // [rows]
 };
 
 }  // namespace hadal::kernels::cpu

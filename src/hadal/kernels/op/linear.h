@@ -2,7 +2,8 @@
 //   h = norm_weight ? rms_norm(x) : x            rms_norm(x)_i = x_i / sqrt(mean(x^2) + eps) * weight_i
 //   for each projection: out = (add ? out : 0) + W h + bias
 // Weights in a float type meet h in f32 (dot products accumulated in f32 or better). Quantised weights may
-// meet h rounded to int8 per block of 32 with one scale: that rounding depends on the row alone.
+// meet h rounded to int8 with one scale for 32 columns, those with super-blocks (Q2_K to Q6_K) for 256: that
+// rounding depends on the row alone.
 //
 // Batch rule: row i of every output is the same bits whatever other rows are in x.
 #pragma once
