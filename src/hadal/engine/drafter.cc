@@ -49,7 +49,7 @@ struct Chain {
   int32_t position;
   int32_t covered;  // positions that have blocks
   std::span<const kv::BlockId> blocks;
-  int32_t row;         // of the last call
+  int32_t row;         // of the last call's wanted ones
   int32_t unseen = 0;  // blocks
 
   bool goes_on() const {
@@ -75,7 +75,7 @@ void fill_chain_rows(std::vector<Chain>& chains, Rows* rows) {
   for (Chain& chain : chains) {
     rows->wanted.push_back(rows->size());
     rows->hidden.push_back(chain.row);
-    chain.row = rows->size();
+    chain.row = rows->size();  // all are wanted
     rows->add_segment(std::span(chain.request->guesses).last(1), chain.position++, chain.blocks,
                       chain.unseen);
   }
@@ -143,7 +143,8 @@ class MtpDrafter final : public Drafter {
     const bool sees_enough = unseen == 0 || last - unseen * block_tokens >= kSeenMin;
     if (last < held->computed || request.count == 0 || !sees_enough) return;
     rows_.wanted.push_back(rows_.size() - 1);
-    chains_.push_back({&request, last + 1, covered, held->blocks, rows_.size() - 1, unseen});
+    chains_.push_back({&request, last + 1, covered, held->blocks,
+                       static_cast<int32_t>(rows_.wanted.size()) - 1, unseen});
   }
 
   // Where entries begin that can and should be made behind rows from `first` on: behind a gap

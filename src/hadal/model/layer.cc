@@ -6,6 +6,16 @@
 
 namespace hadal {
 
+uint64_t bytes_without_experts(const LayerWeights& layer) {
+  uint64_t sum = layer.ffn.router.size() * sizeof(float);
+  for (const MatrixPtr* matrix :
+       {&layer.mla.q, &layer.mla.q_a, &layer.mla.q_b, &layer.mla.kv_a, &layer.mla.k_up,
+        &layer.mla.v_up, &layer.gqa.q, &layer.gqa.k, &layer.gqa.v, &layer.output}) {
+    sum += bytes_of(*matrix);
+  }
+  return sum + bytes_of(layer.ffn.dense) + bytes_of(layer.ffn.shared);
+}
+
 WeightLoader::WeightLoader(const WeightSource& source, const ModelConfig& config,
                            kernels::Backend& backend, kernels::WeightMemory* memory,
                            std::function<void(uint64_t)> done)

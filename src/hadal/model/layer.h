@@ -46,6 +46,13 @@ struct LayerWeights {
   FfnWeights ffn;
 };
 
+// Of memory held by packed weights; 0 for one that is not there.
+template <class Packed>
+uint64_t bytes_of(const Packed& packed) {
+  return packed ? packed->bytes() : 0;
+}
+uint64_t bytes_without_experts(const LayerWeights& layer);
+
 // A next-token-prediction layer (DeepSeek-V3 report, section 2.2). From the hidden state behind
 // position p and the token at p + 1:
 //   x = projection [rms_norm(embedding of the token) | rms_norm(hidden)], then a decoder layer;

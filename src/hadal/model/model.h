@@ -55,8 +55,9 @@ struct DraftBatch {
 
   std::span<const int32_t> tokens;             // [n]
   std::span<const kernels::Segment> segments;  // as in Batch; positions of the tokens, >= 1
-  // [n]: the row of the last forward() or draft() that left the hidden state to use. kFromBlock: of
-  // the last position of the block before; for a position that begins a block.
+  // [n]: what left the hidden state to use: a row of the last call, where that was forward(); which
+  // one of its logit_rows, where it was draft(). kFromBlock: the last position of the block before;
+  // for a position that begins a block.
   std::span<const int32_t> hidden_rows;
   std::span<const int32_t> logit_rows;
   // [segments]: blocks at the beginning of each segment's text that the layer does not look at,
@@ -81,6 +82,7 @@ class Model {
 
   // Runs the next-token-prediction layer; only with config().drafts. Its own hidden states may
   // stand for the model's, to look further ahead than it was trained for. Logits as of forward().
+  // Rows without logits get entries, which is a small part of the layer.
   virtual ConstView draft(const DraftBatch& batch, KvArena& cache);
 
   virtual uint64_t weight_bytes() const = 0;  // of memory held by packed weights

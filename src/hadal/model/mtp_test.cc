@@ -157,6 +157,44 @@ TEST_P(Mtp, ABlockServesEveryContinuation) {
   EXPECT_TRUE(std::equal(continued.begin(), continued.end(), whole.end() - continued.size()));
 }
 
+// Rows without logits leave their entries, and the others what the next guess is made of.
+TEST_P(Mtp, LogitsDoNotDependOnWhichAreWanted) {
+  const auto tokens = std::span(golden_.tokens).first(2 * kBlockTokens);
+  const kernels::Segment text{0, 20, 0, blocks_};
+  const kernels::Segment entries{0, 20, 1, blocks_};
+  std::vector<int32_t> hidden, all;
+  for (int32_t i = 0; i < 20; ++i) all.push_back(hidden.emplace_back(i));
+  std::vector<float> expected;
+  for (const std::vector<int32_t>& wanted : {all, std::vector<int32_t>{7, 19}, {0, 1, 19}}) {
+    KvArena cache = arena();
+    model_->forward({tokens.first(20), std::span(&text, 1), {}}, cache);
+    ConstView logits =
+        model_->draft({tokens.subspan(1, 20), std::span(&entries, 1), hidden, wanted}, cache);
+    const auto width = static_cast<size_t>(logits.cols);
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      const std::vector<float> row(logits.row(i), logits.row(i) + width);
+      if (wanted.size() == all.size()) expected.insert(expected.end(), row.begin(), row.end());
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), expected.begin() + wanted[i] * width));
+    }
+    // Two guesses ahead, from the state of the last row.
+    int32_t state = static_cast<int32_t>(wanted.size()) - 1;
+    for (int32_t i = 0; i < 2; ++i, state = 0) {
+      const kernels::Segment next{0, 1, 21 + i, blocks_};
+      const int32_t first = 0;
+      logits = model_->draft({tokens.subspan(21 + i, 1),
+                              std::span(&next, 1),
+                              std::span(&state, 1),
+                              std::span(&first, 1),
+                              {},
+                              true},
+                             cache);
+      const std::vector<float> row(logits.row(0), logits.row(0) + width);
+      if (wanted.size() == all.size()) expected.insert(expected.end(), row.begin(), row.end());
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), expected.begin() + (20 + i) * width));
+    }
+  }
+}
+
 // Few rows are shared out between threads for whole layers: in halves and thirds, where a sequence
 // is cut, where a share is one row, and not at all.
 TEST_P(Mtp, SharesOfRowsGiveTheSameBits) {

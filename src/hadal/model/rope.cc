@@ -56,4 +56,19 @@ void rope_row(const RopeConfig& rope, int32_t position, float* cos, float* sin) 
   }
 }
 
+RopeAngles::RopeAngles(const RopeConfig& rope)
+    : rope_(rope), positions_(kRows, -1), angles_(kRows * 2 * rope.frequencies.size()) {}
+
+void RopeAngles::row(int32_t position, float* cos, float* sin) {
+  const size_t half = rope_.frequencies.size();
+  const auto at = static_cast<size_t>(position % kRows);
+  float* kept = angles_.data() + at * 2 * half;
+  if (positions_[at] != position) {
+    rope_row(rope_, position, kept, kept + half);
+    positions_[at] = position;
+  }
+  std::copy_n(kept, half, cos);
+  std::copy_n(kept + half, half, sin);
+}
+
 }  // namespace hadal

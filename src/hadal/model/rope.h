@@ -38,4 +38,19 @@ void apply_llama3(std::span<float> frequencies, const Llama3RopeParams& params);
 // cos and sin of one position: cos[j], sin[j] for j in [0, dims / 2), times magnitude.
 void rope_row(const RopeConfig& rope, int32_t position, float* cos, float* sin);
 
+// rope_row() that remembers: steps that guess come back to a position two or three times, and sines
+// take longer than the rest of what a row's position asks for.
+class RopeAngles {
+ public:
+  explicit RopeAngles(const RopeConfig& rope);  // must outlive it
+  void row(int32_t position, float* cos, float* sin);
+
+ private:
+  static constexpr int32_t kRows = 256;
+  const RopeConfig& rope_;
+  std::vector<int32_t>
+      positions_;              // [kRows]: whose angles those are, at position % kRows; -1: none
+  std::vector<float> angles_;  // [kRows][cosines, sines]
+};
+
 }  // namespace hadal

@@ -134,5 +134,19 @@ TEST(Rope, RowsCarryTheMagnitude) {
   }
 }
 
+TEST(Rope, RememberedAnglesAreTheSame) {
+  const RopeConfig rope{.dims = 8, .frequencies = rope_frequencies(8, 10000.0), .magnitude = 1.25f};
+  RopeAngles angles(rope);
+  for (const int32_t position : {0, 3, 3, 259, 3, 515, 0, 256, 100'000, 3}) {
+    float cos[4], sin[4], expected_cos[4], expected_sin[4];
+    angles.row(position, cos, sin);
+    rope_row(rope, position, expected_cos, expected_sin);
+    for (int j = 0; j < 4; ++j) {
+      EXPECT_EQ(cos[j], expected_cos[j]) << position;
+      EXPECT_EQ(sin[j], expected_sin[j]) << position;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hadal

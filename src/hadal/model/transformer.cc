@@ -40,7 +40,7 @@ struct Weights {
 class Transformer final : public Model {
  public:
   Transformer(ModelConfig config, kernels::Backend& backend)
-      : config_(std::move(config)), backend_(backend) {}
+      : config_(std::move(config)), backend_(backend), angles_(config_.rope) {}
 
   Status load(const ModelFiles& files, const LoadOptions& options);
   const ModelConfig& config() const override { return config_; }
@@ -71,23 +71,26 @@ class Transformer final : public Model {
   uint64_t sum_weight_bytes() const;
   Step begin(std::span<const int32_t> tokens, std::span<const kernels::Segment> segments);
   int32_t shares_of(const Step& step, bool skip_first) const;
-  std::vector<Share> share_out(const Step& step, int32_t count) const;
-  // enter(): makes x of the rows' tokens. `stream`: the first layer's.
-  void run_layers(const Step& step, const std::function<void(const Step&)>& enter,
-                  std::span<const LayerWeights> layers, const KvArena& cache, size_t stream,
-                  bool skip_first);
+  std::vector<Share> share_out(const Step& step, bool skip_first) const;
+  void each_share(const std::vector<Share>& shares, const std::function<void(const Step&)>& body);
+  enum class Input : uint8_t { kAll, kQueries, kEntries };
   void before_attention(const LayerWeights& layer, const Step& step,
-                        const kernels::CachePages& cache, bool skip_first) const;
+                        const kernels::CachePages& cache, bool skip_first, Input wanted) const;
   void from_attention(const LayerWeights& layer, const Step& step, const kernels::CachePages& cache,
                       bool skip_first) const;
+  void before_attention_gqa(const LayerWeights& layer, const Step& step) const;
+  void from_attention_gqa(const LayerWeights& layer, const Step& step,
+                          const kernels::CachePages& keys, const kernels::CachePages& values) const;
   void leave_attention(const LayerWeights& layer, const Step& step) const;
+  void enter_next_token(const Step& step) const;
+  Step go_on_with_wanted(const DraftBatch& batch, const Step& step, int32_t block_tokens);
   void keep_states(const Step& step, const KvArena& cache);
   void take_states(const DraftBatch& batch, const KvArena& cache, View target);
-  std::span<const kernels::Segment> seen_segments(const DraftBatch& batch, int32_t block_tokens);
+  std::span<const kernels::Segment> seen_segments(std::span<const kernels::Segment> segments,
+                                                  std::span<const int32_t> blocks_unseen,
+                                                  int32_t block_tokens);
   kernels::MlaArgs mla_args(const LayerWeights& layer, const Step& step,
                             const kernels::CachePages& cache) const;
-  void attention_gqa(const LayerWeights& layer, const Step& step, const kernels::CachePages& keys,
-                     const kernels::CachePages& values);
   void feed_forward(const LayerWeights& layer, const Step& step) const;
   ConstView head(const Step& step, std::span<const int32_t> rows, const std::vector<float>& norm);
 
@@ -96,8 +99,11 @@ class Transformer final : public Model {
   std::unique_ptr<PackReader> packed_;  // outlives the weights in it
   Weights weights_;
   uint64_t weight_bytes_ = 0;
+  RopeAngles angles_;
   Activations act_;
-  std::vector<kernels::Segment> seen_;  // by the last draft()
+  // Of the last draft().
+  std::vector<kernels::Segment> seen_, wanted_segments_;
+  std::vector<int32_t> wanted_tokens_, wanted_unseen_;
 };
 
 Result<Weights> Transformer::read(const WeightSource& source, kernels::WeightMemory* memory,
@@ -197,7 +203,7 @@ Transformer::Step Transformer::begin(std::span<const int32_t> tokens,
   for (const kernels::Segment& segment : segments) {
     for (int32_t i = 0; i < segment.rows; ++i) {
       const size_t at = static_cast<size_t>(segment.first_row + i) * half;
-      rope_row(config_.rope, segment.position + i, &act_.cos[at], &act_.sin[at]);
+      angles_.row(segment.position + i, &act_.cos[at], &act_.sin[at]);
     }
   }
   const kernels::RopeRows rope{act_.cos.data(), act_.sin.data(), config_.rope.dims,
@@ -231,18 +237,24 @@ kernels::MlaArgs Transformer::mla_args(const LayerWeights& layer, const Step& st
 
 // Up to and with the rows' entries in the cache.
 void Transformer::before_attention(const LayerWeights& layer, const Step& step,
-                                   const kernels::CachePages& cache, bool skip_first) const {
+                                   const kernels::CachePages& cache, bool skip_first,
+                                   Input wanted) const {
   const MlaWeights& w = layer.mla;
-  kernels::LinearArgs down{step.x, layer.attention_norm.data(), config_.norm_eps, {}, 2};
-  down.projections[0] = w.q_a ? kernels::Projection{w.q_a.get(), nullptr, step.q_a, false}
-                              : kernels::Projection{w.q.get(), nullptr, step.q, false};
-  down.projections[1] = {w.kv_a.get(), nullptr, step.kv, false};
+  kernels::LinearArgs down{step.x, layer.attention_norm.data(), config_.norm_eps, {}, 0};
+  if (wanted != Input::kEntries) {
+    down.projections[down.projection_count++] = {w.q_a ? w.q_a.get() : w.q.get(), nullptr,
+                                                 w.q_a ? step.q_a : step.q, false};
+  }
+  if (wanted != Input::kQueries) {
+    down.projections[down.projection_count++] = {w.kv_a.get(), nullptr, step.kv, false};
+  }
   step.backend->linear(down);
-  if (w.q_a) {
+  if (w.q_a && wanted != Input::kEntries) {
     kernels::LinearArgs up{step.q_a, w.q_a_norm.data(), config_.norm_eps, {}, 1};
     up.projections[0] = {w.q_b.get(), nullptr, step.q, false};
     step.backend->linear(up);
   }
+  if (wanted == Input::kQueries) return;
   kernels::MlaArgs args = mla_args(layer, step, cache);
   args.skip_first = skip_first;
   args.part = kernels::MlaPart::kStore;
@@ -259,32 +271,37 @@ void Transformer::from_attention(const LayerWeights& layer, const Step& step,
   leave_attention(layer, step);
 }
 
-void Transformer::attention_gqa(const LayerWeights& layer, const Step& step,
-                                const kernels::CachePages& keys,
-                                const kernels::CachePages& values) {
+void Transformer::before_attention_gqa(const LayerWeights& layer, const Step& step) const {
   const GqaWeights& w = layer.gqa;
-  const GqaConfig& c = config_.grouped;
   kernels::LinearArgs qkv{step.x, layer.attention_norm.data(), config_.norm_eps, {}, 3};
   qkv.projections[0] = {w.q.get(), data_or_null(w.q_bias), step.q, false};
   qkv.projections[1] = {w.k.get(), data_or_null(w.k_bias), step.kv, false};
   qkv.projections[2] = {w.v.get(), data_or_null(w.v_bias), step.v, false};
-  backend_.linear(qkv);
-  backend_.gqa({.q = step.q,
-                .k = step.kv,
-                .v = step.v,
-                .q_norm_weight = data_or_null(w.q_norm),
-                .k_norm_weight = data_or_null(w.k_norm),
-                .norm_eps = config_.norm_eps,
-                .rope = step.rope,
-                .heads = config_.heads,
-                .kv_heads = c.kv_heads,
-                .head_dim = c.head_dim,
-                .v_dim = c.head_dim,
-                .scale = config_.attention_scale,
-                .k_cache = keys,
-                .v_cache = values,
-                .segments = step.segments,
-                .out = step.attended});
+  step.backend->linear(qkv);
+}
+
+void Transformer::from_attention_gqa(const LayerWeights& layer, const Step& step,
+                                     const kernels::CachePages& keys,
+                                     const kernels::CachePages& values) const {
+  const GqaWeights& w = layer.gqa;
+  const GqaConfig& c = config_.grouped;
+  step.backend->gqa({.q = step.q,
+                     .k = step.kv,
+                     .v = step.v,
+                     .q_norm_weight = data_or_null(w.q_norm),
+                     .k_norm_weight = data_or_null(w.k_norm),
+                     .norm_eps = config_.norm_eps,
+                     .rope = step.rope,
+                     .heads = config_.heads,
+                     .kv_heads = c.kv_heads,
+                     .head_dim = c.head_dim,
+                     .v_dim = c.head_dim,
+                     .scale = config_.attention_scale,
+                     .k_cache = keys,
+                     .v_cache = values,
+                     .segments = step.segments,
+                     .out = step.attended});
+  leave_attention(layer, step);
 }
 
 // Attention's output projection and the feed-forward block.
@@ -317,9 +334,12 @@ ConstView Transformer::head(const Step& step, std::span<const int32_t> rows,
   const auto count = static_cast<int64_t>(rows.size());
   HADAL_CHECK(count <= act_.logits.rows, "more logits than prepared for");
   if (count == 0) return act_.logits.first_rows(0);
-  const View selected = act_.selected.first_rows(count);
   const View logits = act_.logits.first_rows(count);
-  backend_.gather({step.x, rows, selected});
+  View selected = step.x;
+  if (count < step.x.rows) {
+    selected = act_.selected.first_rows(count);
+    backend_.gather({step.x, rows, selected});
+  }
   kernels::LinearArgs args{selected, norm.data(), config_.norm_eps, {}, 1};
   args.projections[0] = {weights_.head ? weights_.head.get() : weights_.embedding.get(), nullptr,
                          logits, false};
@@ -340,7 +360,9 @@ int32_t Transformer::shares_of(const Step& step, bool skip_first) const {
   return static_cast<int32_t>(std::min<int64_t>(backend_.lanes(), step.x.rows));
 }
 
-std::vector<Transformer::Share> Transformer::share_out(const Step& step, int32_t count) const {
+std::vector<Transformer::Share> Transformer::share_out(const Step& step, bool skip_first) const {
+  const int32_t count = shares_of(step, skip_first);
+  if (count == 1) return {{step, {}}};
   std::vector<Share> shares(static_cast<size_t>(count));
   const auto rows = static_cast<int32_t>(step.x.rows);
   for (int32_t i = 0; i < count; ++i) {
@@ -354,59 +376,27 @@ std::vector<Transformer::Share> Transformer::share_out(const Step& step, int32_t
       share.segments.push_back(
           {first - begin, last - first, s.position + first - s.first_row, s.blocks});
     }
-    const auto part = [begin, end](const View& view) {
-      return view.data ? view.some_rows(begin, end) : view;
-    };
-    kernels::RopeRows rope = step.rope;
-    rope.cos += static_cast<size_t>(begin) * config_.rope.frequencies.size();
-    rope.sin += static_cast<size_t>(begin) * config_.rope.frequencies.size();
-    share.step = {nullptr,
-                  step.tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
-                  share.segments,
-                  rope,
-                  part(step.x),
-                  part(step.q_a),
-                  part(step.q),
-                  part(step.kv),
-                  part(step.v),
-                  part(step.attended),
-                  part(step.before),
-                  part(step.pair)};
+    Step& part = share.step = step;
+    part.tokens = step.tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    part.segments = share.segments;
+    part.rope.cos += static_cast<size_t>(begin) * config_.rope.frequencies.size();
+    part.rope.sin += static_cast<size_t>(begin) * config_.rope.frequencies.size();
+    for (View* view : {&part.x, &part.q_a, &part.q, &part.kv, &part.v, &part.attended, &part.before,
+                       &part.pair}) {
+      if (view->data != nullptr) *view = view->some_rows(begin, end);
+    }
   }
   return shares;
 }
 
-void Transformer::run_layers(const Step& step, const std::function<void(const Step&)>& enter,
-                             std::span<const LayerWeights> layers, const KvArena& cache,
-                             size_t stream, bool skip_first) {
-  const int32_t count = shares_of(step, skip_first);
-  if (count > 1) {
-    std::vector<Share> shares = share_out(step, count);
-    // From one attention to the next, rows know nothing of each other.
-    for (size_t i = 0; i <= layers.size(); ++i) {
-      backend_.side_by_side(count, [&](int number, kernels::Backend& own) {
-        Step& share = shares[static_cast<size_t>(number)].step;
-        share.backend = &own;
-        if (i == 0) enter(share);
-        if (i > 0) from_attention(layers[i - 1], share, cache.pages(stream + i - 1), skip_first);
-        if (i == layers.size()) return;
-        before_attention(layers[i], share, cache.pages(stream + i), skip_first);
-      });
-    }
-    return;
-  }
-  enter(step);
-  for (const LayerWeights& layer : layers) {
-    if (config_.mla) {
-      before_attention(layer, step, cache.pages(stream), skip_first);
-      from_attention(layer, step, cache.pages(stream), skip_first);
-      stream += 1;
-    } else {
-      attention_gqa(layer, step, cache.pages(stream), cache.pages(stream + 1));
-      leave_attention(layer, step);
-      stream += 2;
-    }
-  }
+void Transformer::each_share(const std::vector<Share>& shares,
+                             const std::function<void(const Step&)>& body) {
+  if (shares.size() == 1) return body(shares[0].step);
+  backend_.side_by_side(static_cast<int>(shares.size()), [&](int number, kernels::Backend& own) {
+    Step step = shares[static_cast<size_t>(number)].step;
+    step.backend = &own;
+    body(step);
+  });
 }
 
 // Hidden states behind the last positions of blocks, into the blocks.
@@ -428,10 +418,26 @@ void Transformer::keep_states(const Step& step, const KvArena& cache) {
 
 ConstView Transformer::forward(const Batch& batch, KvArena& cache) {
   const Step step = begin(batch.tokens, batch.segments);
-  const auto enter = [this](const Step& share) {
-    share.backend->embed({weights_.embedding.get(), share.tokens, share.x});
-  };
-  run_layers(step, enter, weights_.layers, cache, 0, false);
+  const std::vector<Share> shares = share_out(step, false);
+  const std::vector<LayerWeights>& layers = weights_.layers;
+  // From one attention to the next, rows know nothing of each other.
+  for (size_t i = 0; i <= layers.size(); ++i) {
+    each_share(shares, [&](const Step& share) {
+      if (i == 0) share.backend->embed({weights_.embedding.get(), share.tokens, share.x});
+      if (!config_.mla) {
+        if (i > 0) {
+          const size_t keys = 2 * (i - 1);
+          from_attention_gqa(layers[i - 1], share, cache.pages(keys), cache.pages(keys + 1));
+        }
+        if (i < layers.size()) before_attention_gqa(layers[i], share);
+        return;
+      }
+      if (i > 0) from_attention(layers[i - 1], share, cache.pages(i - 1), false);
+      if (i < layers.size()) {
+        before_attention(layers[i], share, cache.pages(i), false, Input::kAll);
+      }
+    });
+  }
   if (config_.drafts) {
     keep_states(step, cache);
     for (const kernels::Segment& segment : step.segments) cache.rows_written(segment);
@@ -463,13 +469,14 @@ void Transformer::take_states(const DraftBatch& batch, const KvArena& cache, Vie
 
 // The segments as if their texts began behind what is not seen. Rows are turned by their true
 // positions already, and attention sees differences of positions alone.
-std::span<const kernels::Segment> Transformer::seen_segments(const DraftBatch& batch,
-                                                             int32_t block_tokens) {
-  if (batch.blocks_unseen.empty()) return batch.segments;
-  HADAL_CHECK(batch.blocks_unseen.size() == batch.segments.size());
-  seen_.assign(batch.segments.begin(), batch.segments.end());
+std::span<const kernels::Segment> Transformer::seen_segments(
+    std::span<const kernels::Segment> segments, std::span<const int32_t> blocks_unseen,
+    int32_t block_tokens) {
+  if (blocks_unseen.empty()) return segments;
+  HADAL_CHECK(blocks_unseen.size() == segments.size());
+  seen_.assign(segments.begin(), segments.end());
   for (size_t i = 0; i < seen_.size(); ++i) {
-    const int32_t unseen = batch.blocks_unseen[i];
+    const int32_t unseen = blocks_unseen[i];
     seen_[i].position -= unseen * block_tokens;
     HADAL_CHECK(unseen >= 0 && seen_[i].position >= 0, "a row sees its own block");
     seen_[i].blocks = seen_[i].blocks.subspan(static_cast<size_t>(unseen));
@@ -477,54 +484,74 @@ std::span<const kernels::Segment> Transformer::seen_segments(const DraftBatch& b
   return seen_;
 }
 
+// x of the next-token layer.
+void Transformer::enter_next_token(const Step& step) const {
+  const NextTokenWeights& w = weights_.next_token;
+  const int64_t hidden = config_.hidden;
+  const View token = step.pair.columns(0, hidden);
+  const View state = step.pair.columns(hidden, hidden);
+  step.backend->embed({weights_.embedding.get(), step.tokens, step.x});
+  step.backend->rms_norm({step.x, w.embedding_norm.data(), config_.norm_eps, token});
+  step.backend->rms_norm({step.before, w.hidden_norm.data(), config_.norm_eps, state});
+  kernels::LinearArgs project{step.pair, nullptr, 0.0f, {}, 1};
+  project.projections[0] = {w.projection.get(), nullptr, step.x, false};
+  step.backend->linear(project);
+}
+
+// Of the other rows nothing is asked but their entries, which the layer's input alone makes: they
+// cost a few projections, and touch no experts. Those that go on become the rows of x.
+Transformer::Step Transformer::go_on_with_wanted(const DraftBatch& batch, const Step& step,
+                                                 int32_t block_tokens) {
+  const std::span<const int32_t> rows = batch.logit_rows;
+  if (static_cast<int64_t>(rows.size()) == step.x.rows) return step;
+  backend_.gather({step.x, rows, act_.before.first_rows(static_cast<int64_t>(rows.size()))});
+  std::swap(act_.x, act_.before);
+  wanted_tokens_.clear();
+  wanted_segments_.clear();
+  wanted_unseen_.clear();
+  size_t at = 0;  // the row's segment
+  for (const int32_t row : rows) {
+    while (row >= batch.segments[at].first_row + batch.segments[at].rows) ++at;
+    const kernels::Segment& s = batch.segments[at];
+    const auto number = static_cast<int32_t>(wanted_segments_.size());
+    wanted_tokens_.push_back(batch.tokens[static_cast<size_t>(row)]);
+    wanted_segments_.push_back({number, 1, s.position + row - s.first_row, s.blocks});
+    if (!batch.blocks_unseen.empty()) wanted_unseen_.push_back(batch.blocks_unseen[at]);
+  }
+  Step result = begin(wanted_tokens_, wanted_segments_);
+  result.segments = seen_segments(wanted_segments_, wanted_unseen_, block_tokens);
+  return result;
+}
+
 ConstView Transformer::draft(const DraftBatch& batch, KvArena& cache) {
   HADAL_CHECK(config_.drafts && batch.hidden_rows.size() == batch.tokens.size());
+  const LayerWeights& layer = weights_.next_token.layer;
+  const kernels::CachePages pages = cache.pages(cache.layout().streams.size() - 1);
+  const int32_t block_tokens = cache.layout().block_tokens;
   Step step = begin(batch.tokens, batch.segments);
-  step.segments = seen_segments(batch, cache.layout().block_tokens);
+  step.segments = seen_segments(batch.segments, batch.blocks_unseen, block_tokens);
   take_states(batch, cache, step.before);
-  const NextTokenWeights& w = weights_.next_token;
-  const auto enter = [this, &w](const Step& share) {
-    const int64_t hidden = config_.hidden;
-    const View token = share.pair.columns(0, hidden);
-    const View state = share.pair.columns(hidden, hidden);
-    share.backend->embed({weights_.embedding.get(), share.tokens, share.x});
-    share.backend->rms_norm({share.x, w.embedding_norm.data(), config_.norm_eps, token});
-    share.backend->rms_norm({share.before, w.hidden_norm.data(), config_.norm_eps, state});
-    kernels::LinearArgs project{share.pair, nullptr, 0.0f, {}, 1};
-    project.projections[0] = {w.projection.get(), nullptr, share.x, false};
-    share.backend->linear(project);
-  };
-  run_layers(step, enter, std::span(&w.layer, 1), cache, cache.layout().streams.size() - 1, true);
+  const bool all = batch.logit_rows.size() == batch.tokens.size();
+  each_share(share_out(step, true), [&](const Step& share) {
+    enter_next_token(share);
+    before_attention(layer, share, pages, true, all ? Input::kAll : Input::kEntries);
+  });
   if (!batch.guessed) {
     for (const kernels::Segment& segment : batch.segments) cache.entries_written(segment);
   }
-  return head(step, batch.logit_rows, w.head_norm);
+  if (batch.logit_rows.empty()) return act_.logits.first_rows(0);
+  step = go_on_with_wanted(batch, step, block_tokens);
+  each_share(share_out(step, true), [&](const Step& share) {
+    if (!all) before_attention(layer, share, pages, true, Input::kQueries);
+    from_attention(layer, share, pages, true);
+  });
+  return head(step, batch.logit_rows, weights_.next_token.head_norm);
 }
-
-namespace {
-
-template <class Packed>
-uint64_t bytes_of(const Packed& packed) {
-  return packed ? packed->bytes() : 0;
-}
-
-// All but the experts.
-uint64_t common_bytes(const LayerWeights& layer) {
-  uint64_t sum = layer.ffn.router.size() * sizeof(float);
-  for (const MatrixPtr* matrix :
-       {&layer.mla.q, &layer.mla.q_a, &layer.mla.q_b, &layer.mla.kv_a, &layer.mla.k_up,
-        &layer.mla.v_up, &layer.gqa.q, &layer.gqa.k, &layer.gqa.v, &layer.output}) {
-    sum += bytes_of(*matrix);
-  }
-  return sum + bytes_of(layer.ffn.dense) + bytes_of(layer.ffn.shared);
-}
-
-}  // namespace
 
 uint64_t Transformer::sum_weight_bytes() const {
   uint64_t sum = bytes_of(weights_.embedding) + bytes_of(weights_.head);
   const auto add_layer = [&sum](const LayerWeights& layer) {
-    sum += common_bytes(layer) + bytes_of(layer.ffn.experts);
+    sum += bytes_without_experts(layer) + bytes_of(layer.ffn.experts);
   };
   for (const LayerWeights& layer : weights_.layers) add_layer(layer);
   add_layer(weights_.next_token.layer);
@@ -535,7 +562,7 @@ uint64_t Transformer::step_bytes(double experts) const {
   // Of an embedding that is not the head too, a step reads a few rows.
   uint64_t sum = bytes_of(weights_.head ? weights_.head : weights_.embedding);
   for (const LayerWeights& layer : weights_.layers) {
-    sum += common_bytes(layer);
+    sum += bytes_without_experts(layer);
     if (layer.ffn.experts == nullptr) continue;
     const double share = std::min(1.0, experts / static_cast<double>(layer.ffn.experts->count()));
     sum += static_cast<uint64_t>(share * static_cast<double>(layer.ffn.experts->bytes()));

@@ -127,6 +127,7 @@ class FakeModel final : public Model {
       uint64_t state = remember(read_entries(batch, batch.logit_rows[i], cache));
       logits_for(state % 3 == 0 ? state + 1 : state, logits);
     }
+    states_.resize(batch.logit_rows.size());
     return {logits_.data(), static_cast<int64_t>(batch.logit_rows.size()), options_.vocabulary,
             options_.vocabulary};
   }

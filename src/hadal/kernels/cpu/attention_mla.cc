@@ -16,31 +16,29 @@ constexpr int64_t kAbsorbedFloatsMax = int64_t{4} << 20;
 constexpr size_t kRowGrain = 8;
 
 void check_shapes(const MlaArgs& args) {
-  const int64_t head_dim = args.nope_dim + args.rope.dims;
   HADAL_CHECK(args.cache.width == args.rank + args.rope.dims && args.cache.parts == 1);
   HADAL_CHECK(args.cache.dtype != DType::kI8 || args.cache.fine == args.rope.dims);
-  HADAL_CHECK(args.q.cols == args.heads * head_dim && args.kv.cols == args.cache.width);
+  if (args.part != MlaPart::kAttend) HADAL_CHECK(args.kv.cols == args.cache.width);
+  if (args.part == MlaPart::kAll) HADAL_CHECK(args.kv.rows == args.q.rows);
+  if (args.part == MlaPart::kStore) return;
+  const int64_t head_dim = args.nope_dim + args.rope.dims;
+  HADAL_CHECK(args.q.cols == args.heads * head_dim && args.out.rows == args.q.rows);
   HADAL_CHECK(args.out.cols == int64_t{args.heads} * args.v_dim);
-  HADAL_CHECK(args.kv.rows == args.q.rows && args.out.rows == args.q.rows);
   HADAL_CHECK(args.k_up->count() == args.heads && args.v_up->count() == args.heads);
   HADAL_CHECK(args.k_up->rows() == args.rank && args.k_up->cols() == args.nope_dim);
   HADAL_CHECK(args.v_up->rows() == args.v_dim && args.v_up->cols() == args.rank);
 }
 
-// Row i of the segment: queries rotated in place, [rms_norm(latent) | rope(k_rope)] into its page.
-void prepare_row(CpuContext& context, const MlaArgs& args, const Segment& segment, int64_t i) {
+// Row i of the segment: [rms_norm(latent) | rope(k_rope)] into its page.
+void store_row(CpuContext& context, const MlaArgs& args, const Segment& segment, int64_t i) {
   const int64_t row = segment.first_row + i;
-  const int64_t head_dim = args.nope_dim + args.rope.dims;
-  for (int64_t head = 0; head < args.heads; ++head) {
-    rotate(args.rope, row, args.q.row(row) + head * head_dim + args.nope_dim);
-  }
   float* kv = args.kv.row(row);
   context.kernels.rms_norm_row(kv, args.kv_norm_weight, args.norm_eps, args.rank, kv);
   rotate(args.rope, row, kv + args.rank);
   store_cache_row(context, args.cache, segment, segment.position + i, kv);
 }
 
-void prepare(CpuContext& context, const MlaArgs& args) {
+void store(CpuContext& context, const MlaArgs& args) {
   for (const Segment& segment : args.segments) {
     if (args.skip_first && segment.position <= 1) {
       // Its weight is as good as 0, and 0 times what lies there must be 0.
@@ -49,10 +47,22 @@ void prepare(CpuContext& context, const MlaArgs& args) {
     context.pool.parallel_for(static_cast<size_t>(segment.rows), kRowGrain,
                               [&](size_t begin, size_t end, int) {
                                 for (size_t i = begin; i < end; ++i) {
-                                  prepare_row(context, args, segment, static_cast<int64_t>(i));
+                                  store_row(context, args, segment, static_cast<int64_t>(i));
                                 }
                               });
   }
+}
+
+void rotate_queries(CpuContext& context, const MlaArgs& args) {
+  const int64_t head_dim = args.nope_dim + args.rope.dims;
+  context.pool.parallel_for(
+      static_cast<size_t>(args.q.rows), kRowGrain, [&](size_t begin, size_t end, int) {
+        for (auto row = static_cast<int64_t>(begin); row < static_cast<int64_t>(end); ++row) {
+          for (int64_t head = 0; head < args.heads; ++head) {
+            rotate(args.rope, row, args.q.row(row) + head * head_dim + args.nope_dim);
+          }
+        }
+      });
 }
 
 // Every head by itself, each with its part of `matrix` and `rows` rows: body(head, thread).
@@ -118,8 +128,9 @@ void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_
 
 void mla(CpuContext& context, const MlaArgs& args) {
   check_shapes(args);
-  if (args.part != MlaPart::kAttend) prepare(context, args);
+  if (args.part != MlaPart::kAttend) store(context, args);
   if (args.part == MlaPart::kStore) return;
+  rotate_queries(context, args);
   const int64_t block =
       std::max<int64_t>(1, kAbsorbedFloatsMax / (int64_t{args.heads} * args.rank));
   for (int64_t begin = 0; begin < args.q.rows; begin += block) {

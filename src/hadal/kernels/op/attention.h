@@ -88,8 +88,8 @@ struct RopeRows {
 //   out[h]     = v_up[h] context[h]                        [v_dim]
 enum class MlaPart : uint8_t {
   kAll,
-  kStore,   // the new rows' cache entries alone, and whatever of q and kv is easiest done with them
-  kAttend,  // the rest, after kStore of every row that these see; q and kv as that left them
+  kStore,   // the new rows' cache entries; q and out are not touched and may be empty
+  kAttend,  // the rest, after kStore of every row that these see; kv is not touched and may be empty
 };
 
 struct MlaArgs {
