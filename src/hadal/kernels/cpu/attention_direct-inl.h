@@ -158,8 +158,8 @@ HADAL_INLINE void add_steps(Sum (*sums)[kFours], const std::byte* queries, int64
   }
 }
 
-// The keys of the block of tokens from `block` on meet all tiles: key `t` lies at first + t *
-// stride. Form::score_block<fours>(keys, queries, key, stride, scores) scores kTogether keys.
+// The keys of the block of tokens from `block` on meet all tiles: key `t` lies at first + t * stride.
+// Form::score_block<fours>(keys, queries, key, stride, scores) scores kTogether keys.
 template <class Form>
 HADAL_INLINE void score_one_block(const PartForm& keys, const SpanTile* tiles, int count,
                                   const std::byte* first, int64_t stride, int block, Ahead& ahead) {
@@ -220,23 +220,26 @@ HADAL_INLINE void add_words(Sum (*sums)[4], const float* weights, const __m512i*
   }
 }
 
-// Form::run<queries>(tile, first query, ...) for the queries of a tile from `first` on, as many at
-// once as registers allow.
+// Form::run<queries>(tile, first query, ...) for the queries of all tiles that see this span, as
+// many at once as registers allow.
 template <class Form>
-HADAL_INLINE void run_tile(const SpanTile& tile, int first, const __m512i* values, int64_t column,
-                           int64_t stride, Ahead& ahead) {
-  if (tile.tokens == 0) return;
-  int q = first;
-  for (; q + 4 <= tile.lanes; q += 4) {
-    call_step(ahead);
-    Form::template run<4>(tile, q, values, column, stride);
+HADAL_INLINE void run_tiles(const SpanTile* tiles, int count, const __m512i* values, int64_t column,
+                            int64_t stride, Ahead& ahead) {
+  for (int i = 0; i < count; ++i) {
+    const SpanTile& tile = tiles[i];
+    if (tile.tokens == 0) continue;
+    int q = 0;
+    for (; q + 4 <= tile.lanes; q += 4) {
+      call_step(ahead);
+      Form::template run<4>(tile, q, values, column, stride);
+    }
+    if (q < tile.lanes) call_step(ahead);
+    if (q + 2 <= tile.lanes) {
+      Form::template run<2>(tile, q, values, column, stride);
+      q += 2;
+    }
+    if (q < tile.lanes) Form::template run<1>(tile, q, values, column, stride);
   }
-  if (q < tile.lanes) call_step(ahead);
-  if (q + 2 <= tile.lanes) {
-    Form::template run<2>(tile, q, values, column, stride);
-    q += 2;
-  }
-  if (q < tile.lanes) Form::template run<1>(tile, q, values, column, stride);
 }
 
 // Form::interleave(rows, column, left, target) makes four vectors of Form::kWordTokens rows: a word
@@ -254,7 +257,7 @@ HADAL_INLINE void accumulate_tiles(int64_t width, const SpanTile* tiles, int cou
     for (int t = 0; t < tokens; t += Form::kWordTokens, target += 4) {
       Form::interleave(rows + t, column, width - column, target);
     }
-    for (int i = 0; i < count; ++i) run_tile<Form>(tiles[i], 0, values, column, stride, ahead);
+    run_tiles<Form>(tiles, count, values, column, stride, ahead);
   }
 }
 

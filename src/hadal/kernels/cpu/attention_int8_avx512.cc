@@ -237,22 +237,54 @@ HADAL_APART void score_few(const PartForm& keys, const std::byte* queries, const
   for (int t = 0; t < kTogether; ++t) _mm512_store_ps(scores + t * 16, in_order(result[t]));
 }
 
+// call_step() for long steps: four lines to a round.
+HADAL_APART void call_long_step(Ahead& ahead) {
+  int64_t lines = ahead.each;
+  while (lines > 0 && ahead.run < ahead.count) {
+    Ahead::Run& run = ahead.runs[ahead.run];
+    const auto* at = reinterpret_cast<const char*>(run.begin);
+    int64_t some = std::min(lines, (run.end - run.begin + 63) / 64);
+    lines -= some;
+    run.begin += some * 64;
+    if (run.begin >= run.end) ++ahead.run;
+    for (; some >= 4; some -= 4, at += 4 * 64) {
+      _mm_prefetch(at, _MM_HINT_T1);
+      _mm_prefetch(at + 64, _MM_HINT_T1);
+      _mm_prefetch(at + 128, _MM_HINT_T1);
+      _mm_prefetch(at + 192, _MM_HINT_T1);
+    }
+    for (; some > 0; --some, at += 64) _mm_prefetch(at, _MM_HINT_T1);
+  }
+  ahead.left -= ahead.each;
+}
+
 HADAL_INLINE void score_block(const PartForm& keys, const SpanTile& tile, const std::byte* first,
                               int64_t stride, int block, Ahead& ahead) {
   const int together = tile.lanes <= 4 ? kTogether : kTogether8;
   for (int t = 0; t < kDirectBlock; t += together) {
     const std::byte* key = first + t * stride;
     float* scores = tile.scores + (block + t) * 16;
-    call_step(ahead);
     if (tile.lanes <= 4) {
+      call_step(ahead);
       score_few(keys, tile.queries, key, stride, scores);
-      continue;
+    } else if (tile.lanes <= 8) {
+      call_step(ahead);
+      call_step(ahead);
+      score_eight<1>(keys, tile.queries, key, stride, scores);
+    } else {
+      call_long_step(ahead);
+      call_long_step(ahead);
+      score_eight<2>(keys, tile.queries, key, stride, scores);
     }
-    call_step(ahead);
-    tile.lanes <= 8 ? score_eight<1>(keys, tile.queries, key, stride, scores)
-                    : score_eight<2>(keys, tile.queries, key, stride, scores);
   }
 }
+
+// Words of the next columns that are still to be interleaved.
+struct NextColumns {
+  const std::byte* const* rows;
+  __m512i* target;
+  int words;
+};
 
 struct Form {
   using Dot = BytesDot;
@@ -260,26 +292,22 @@ struct Form {
   static constexpr int kWordTokens = 4;
 
   // Vector k holds columns 4 k to 4 k + 3 of each sixteen.
-  HADAL_INLINE static void interleave_four(__m512i* row, __m512i* target) {
+  HADAL_INLINE static void interleave(const std::byte* const* rows, int64_t column, __mmask64 mask,
+                                      __m512i* target) {
     const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+    __m512i row[4];
 #pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) row[t] = _mm512_xor_si512(row[t], flip);
+    for (int t = 0; t < 4; ++t) {
+      row[t] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, rows[t] + column), flip);
+    }
     const __m512i a = _mm512_unpacklo_epi8(row[0], row[1]);
     const __m512i b = _mm512_unpackhi_epi8(row[0], row[1]);
     const __m512i c = _mm512_unpacklo_epi8(row[2], row[3]);
     const __m512i d = _mm512_unpackhi_epi8(row[2], row[3]);
-    target[0] = _mm512_unpacklo_epi16(a, c);
-    target[1] = _mm512_unpackhi_epi16(a, c);
-    target[2] = _mm512_unpacklo_epi16(b, d);
-    target[3] = _mm512_unpackhi_epi16(b, d);
-  }
-  HADAL_INLINE static void interleave(const std::byte* const* rows, int64_t column, int64_t left,
-                                      __m512i* target) {
-    const __mmask64 mask = left >= kColumns ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
-    __m512i row[4];
-#pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) row[t] = _mm512_maskz_loadu_epi8(mask, rows[t] + column);
-    interleave_four(row, target);
+    _mm512_store_si512(target + 0, _mm512_unpacklo_epi16(a, c));
+    _mm512_store_si512(target + 1, _mm512_unpackhi_epi16(a, c));
+    _mm512_store_si512(target + 2, _mm512_unpacklo_epi16(b, d));
+    _mm512_store_si512(target + 3, _mm512_unpackhi_epi16(b, d));
   }
 
   template <int kQueries>
@@ -299,44 +327,35 @@ struct Form {
     }
   }
 
-  // The first four queries meet the rows while those are interleaved: products take two of the
-  // processor's four pipes, and leave the others to shuffles.
-  HADAL_APART static void lead(const SpanTile& tile, const std::byte* const* rows, int words,
-                               __m512i* values, int64_t column, int64_t stride) {
-    __m512i sums[4][4];
-#pragma GCC unroll 4
-    for (int q = 0; q < 4; ++q) {
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) clear(sums[q][v]);
-    }
-    const float* weights = tile.scores;
-    for (; words > 0; --words, rows += 4, values += 4, weights += 16) {
-      __m512i row[4], value[4];
-#pragma GCC unroll 4
-      for (int t = 0; t < 4; ++t) row[t] = _mm512_loadu_si512(rows[t] + column);
-      interleave_four(row, value);
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) _mm512_store_si512(values + v, value[v]);
-#pragma GCC unroll 4
-      for (int q = 0; q < 4; ++q) {
-        const __m512i weight = _mm512_set1_epi32(word_at(weights + q));
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; ++v) Dot::add(sums[q][v], weight, value[v]);
-      }
-    }
-    add_to_context<4>(tile, 0, sums, column, stride);
-  }
-
-  template <int kQueries>
+  // kWords: after so many words of products one word of the next columns is interleaved; 0: none.
+  template <int kQueries, int kWords>
   HADAL_APART static void run(const SpanTile& tile, int first, const __m512i* values,
-                              int64_t column, int64_t stride) {
+                              int64_t column, int64_t stride, NextColumns& next) {
     __m512i sums[kQueries][4];
 #pragma GCC unroll 4
     for (int q = 0; q < kQueries; ++q) {
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) clear(sums[q][v]);
     }
-    add_words<Dot, kQueries>(sums, tile.scores + first, values, (tile.tokens + 3) / 4);
+    const float* weights = tile.scores + first;
+    int words = (tile.tokens + 3) / 4;
+    if (kWords > 0) {
+      const int rounds = std::min(words / std::max(kWords, 1), next.words);
+      const std::byte* const* rows = next.rows;
+      __m512i* target = next.target;
+      for (int i = 0; i < rounds; ++i, rows += 4, target += 4) {
+        interleave(rows, column + kColumns, ~__mmask64{0}, target);
+#pragma GCC unroll 4
+        for (int w = 0; w < kWords; ++w) {
+          add_words<Dot, kQueries>(sums, weights + 16 * w, values + 4 * w, 1);
+        }
+        weights += 16 * kWords;
+        values += 4 * kWords;
+      }
+      next = {rows, target, next.words - rounds};
+      words -= rounds * kWords;
+    }
+    add_words<Dot, kQueries>(sums, weights, values, words);
     add_to_context<kQueries>(tile, first, sums, column, stride);
   }
 };
@@ -351,37 +370,51 @@ inline void score(const PartForm& keys, const SpanTile* tiles, int count,
   }
 }
 
-// A tile of which at least four lanes see all of the span, or null.
-inline const SpanTile* leader(const SpanTile* tiles, int count, int tokens) {
-  for (int i = count - 1; i >= 0; --i) {
-    if (tiles[i].tokens == tokens && tiles[i].lanes >= 4) return tiles + i;
+// The queries of a tile, as many at once as registers allow.
+HADAL_INLINE void run_queries(const SpanTile& tile, const __m512i* values, int64_t column,
+                              int64_t stride, bool few, NextColumns& next, Ahead& ahead) {
+  if (tile.tokens == 0) return;
+  int q = 0;
+  for (; q + 4 <= tile.lanes; q += 4) {
+    if (few) {
+      call_step(ahead);
+      Form::run<4, 0>(tile, q, values, column, stride, next);
+    } else {
+      call_long_step(ahead);
+      Form::run<4, 4>(tile, q, values, column, stride, next);
+    }
   }
-  return nullptr;
+  if (q < tile.lanes) call_step(ahead);
+  if (q + 2 <= tile.lanes) {
+    Form::run<2, 0>(tile, q, values, column, stride, next);
+    q += 2;
+  }
+  if (q < tile.lanes) Form::run<1, 0>(tile, q, values, column, stride, next);
 }
 
+// While products of some columns take two of the processor's four pipes, the next columns are
+// interleaved on the others.
 inline void accumulate(int64_t width, const SpanTile* tiles, int count,
                        const std::byte* const* rows, int tokens, Ahead& ahead) {
   const int64_t stride = context_stride(width);
-  const SpanTile* lead = leader(tiles, count, tokens);
+  const int words = (tokens + 3) / 4;
   int64_t runs = 0;
   for (int i = 0; i < count; ++i) runs += (tiles[i].lanes + 3) / 4;
   ahead.spread(stride / kColumns * runs);
-  alignas(64) __m512i values[kSpan / Form::kWordTokens * 4];
+  alignas(64) __m512i values[2][kSpan];
+  NextColumns next{rows, values[0], words};
   for (int64_t column = 0; column < width; column += kColumns) {
-    const bool led = lead != nullptr && column + kColumns <= width;
-    if (led) {
-      call_step(ahead);
-      Form::lead(*lead, rows, (tokens + 3) / 4, values, column, stride);
-    } else {
-      __m512i* target = values;
-      for (int t = 0; t < tokens; t += Form::kWordTokens, target += 4) {
-        Form::interleave(rows + t, column, width - column, target);
-      }
+    __m512i* const now = values[column / kColumns % 2];
+    const int64_t left = width - column;
+    const __mmask64 mask = left >= kColumns ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+    for (; next.words > 0; --next.words, next.rows += 4, next.target += 4) {
+      Form::interleave(next.rows, column, mask, next.target);
     }
+    next = {rows, values[column / kColumns % 2 == 0], left >= 2 * kColumns ? words : 0};
     for (int i = 0; i < count; ++i) {
-      const int first = led && tiles + i == lead ? 4 : 0;
-      run_tile<Form>(tiles[i], first, values, column, stride, ahead);
+      run_queries(tiles[i], now, column, stride, runs < 4, next, ahead);
     }
+    if (left > kColumns && left < 2 * kColumns) next.words = words;
   }
 }
 
