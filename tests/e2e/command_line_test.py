@@ -103,6 +103,19 @@ class CommandLine(unittest.TestCase):
         self.assertNotIn("<think>", done.stdout)
         self.assertEqual(done.stdout, run("ask", "What is 17 + 25?", "--max-tokens", "64").stdout)
 
+    def test_a_long_prompt_in_the_naive_form(self):
+        question = "".join(f"What is {n} + {n + 7}? " for n in range(10, 70))
+        answer = run("ask", question, "--max-tokens", "48", "--mla-prefill", "absorbed")
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        self.assertEqual(answer.stdout, run("ask", question, "--max-tokens", "48").stdout)
+        naive = run("ask", question, "--max-tokens", "48", "--mla-prefill", "naive")
+        self.assertEqual(naive.returncode, 0, naive.stderr)
+        self.assertEqual(naive.stdout, answer.stdout)
+        forced = run("ask", "Hi", "--max-tokens", "8", "--mla-prefill", "naive", "--cpu-impl", "ref")
+        self.assertEqual(forced.returncode, 0, forced.stderr)
+        self.assertIn("no naive form of attention: ref has none", forced.stderr)
+        self.assertEqual(run("ask", "Hi", "--mla-prefill", "fast").returncode, 2)
+
     def test_ask_without_the_files_around_it(self):
         done = run("ask", "Hello", "--max-tokens", "8", cwd="/", env={})
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -40,6 +40,7 @@ std::string local_identity(const gateway::BackendConfig& local) {
   std::string identity = fmt::format("hadal {} quantize '{}' kv '{}' cpu '{}' context {}",
                                      version(), local.engine.quantize, local.engine.kv_type,
                                      local.engine.cpu_impl, local.engine.context);
+  if (local.engine.mla_prefill == "naive") identity += " naive prompts";
   if (local.model == gateway::kEmbedded) return identity + " embedded";
   for (const std::string& part : model_parts(local.model)) {
     const auto stamp = file_stamp(part);

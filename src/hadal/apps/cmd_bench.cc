@@ -90,6 +90,9 @@ Result<std::string> bench(BenchFlags flags) {
   HADAL_TRY(flags.speculation.speculate, wanted_guesses(flags.runtime));
   load.drafts =
       guess && wants_next_token_layer(flags.speculation.speculate, !flags.runtime.draft.empty());
+  HADAL_TRY(load.naive_rows_min, wanted_naive_rows(flags.runtime));
+  // A text's windows pass in shorter steps, and the form is what is to be weighed.
+  if (load.naive_rows_min > 0 && !flags.text.empty()) load.naive_rows_min = 1;
   HADAL_TRY(auto model, load_model(files, *backend, load));
   // Steps are measured, not the first touch of their weights.
   if (const MappedFile* file = model->mapped_file()) file->populate(0, file->bytes().size());
@@ -101,6 +104,7 @@ Result<std::string> bench(BenchFlags flags) {
     if (!flags.runtime.draft.empty()) {
       HADAL_TRY(const ModelFiles other, open_model(flags.runtime.draft));
       load.drafts = false;
+      load.naive_rows_min = 0;
       HADAL_TRY(draft, load_model(other, *backend, load));
     }
     return speculation(flags, files, *model, *backend, pool, clock, draft.get());
@@ -121,6 +125,7 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
       ->check(CLI::IsMember({"q8_0", "q4_k"}));
   add_pack_cache_flags(app, &flags->runtime);
   add_kv_type_flag(app, &flags->runtime);
+  add_mla_prefill_flag(app, &flags->runtime);
   app.add_option("--perplexity", flags->text, "instead of speeds: how well a text is foreseen")
       ->type_name("FILE");
   app.add_option("--window", flags->perplexity.window, "tokens seen together for that [512]")
@@ -130,6 +135,9 @@ void add_flags(CLI::App& app, BenchFlags* flags) {
       ->check(CLI::Range(1, 4'096));
   app.add_option("--prefill", flags->bench.prefill_tokens, "tokens of the prompt, 0: none [512]")
       ->check(CLI::Range(0, 1 << 20));
+  app.add_option("--step-rows", flags->bench.step_rows,
+                 "tokens of the prompt in one step, as serve takes 512 [all]")
+      ->check(CLI::Range(1, 1 << 20));
   app.add_option("--decode", flags->bench.decode_tokens, "steps of each decode run [32]")
       ->check(CLI::Range(1, 1 << 20));
   app.add_flag(

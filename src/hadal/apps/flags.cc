@@ -41,6 +41,7 @@ void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
   app.add_option("--kv-memory", flags->kv_memory,
                  "bytes of cache, as 512M or 4G [what the sequences need, within free memory]");
   add_kv_type_flag(app, &options);
+  add_mla_prefill_flag(app, &options);
   auto* disk = app.add_option("--kv-disk", options.kv_disk,
                               "folder that keeps the cache of prompts over restarts [none]");
   app.add_option("--kv-disk-max", flags->kv_disk_max, "bytes of that folder, as 500M or 10G [10G]")
@@ -67,6 +68,13 @@ void add_kv_type_flag(CLI::App& app, RuntimeOptions* options) {
                  "how the cache holds a row: auto, f32, f16, bf16 or int8 "
                  "[auto: int8 for models with latent attention, else f16]")
       ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8"}));
+}
+
+void add_mla_prefill_flag(CLI::App& app, RuntimeOptions* options) {
+  app.add_option("--mla-prefill", options->mla_prefill,
+                 "form of latent attention for long pieces of prompts: absorbed or naive; naive is "
+                 "faster, and last bits then depend on how a prompt is cut into steps [absorbed]")
+      ->check(CLI::IsMember({"absorbed", "naive"}));
 }
 
 void add_pack_cache_flags(CLI::App& app, RuntimeOptions* options) {

@@ -28,6 +28,7 @@ struct RuntimeFlags {
 void add_runtime_flags(CLI::App& app, RuntimeFlags* flags);
 void add_pack_cache_flags(CLI::App& app, RuntimeOptions* options);  // some of them
 void add_kv_type_flag(CLI::App& app, RuntimeOptions* options);
+void add_mla_prefill_flag(CLI::App& app, RuntimeOptions* options);
 
 // Parses, and answers --help. Nonzero or zero: exit with it; -1: go on. Unknown and repeated flags
 // and bad values are errors with one line on stderr.

@@ -84,6 +84,14 @@ Result<Speculate> wanted_guesses(const RuntimeOptions& options) {
       fmt::format("--speculate: found '{}', expected auto, off, ngram, mtp or draft", name));
 }
 
+Result<int32_t> wanted_naive_rows(const RuntimeOptions& options) {
+  const std::string& form = options.mla_prefill;
+  if (form.empty() || form == "absorbed") return 0;
+  if (form == "naive") return kNaiveRows;
+  return fail(Code::kInvalidInput,
+              fmt::format("--mla-prefill: found '{}', expected absorbed or naive", form));
+}
+
 // The layer's cache is kept up only while guesses are measured to pay.
 bool wants_next_token_layer(Speculate speculate, bool has_draft) {
   return speculate == Speculate::kMtp || (speculate == Speculate::kAuto && !has_draft);
@@ -203,6 +211,7 @@ Result<KvDiskOptions> disk_options(const RuntimeOptions& options, const ModelFil
   }
   disk.identity = fmt::format("model {}, quantize '{}', kernels {}, hadal {}", content,
                               options.quantize, backend.name(), version());
+  if (options.mla_prefill == "naive") disk.identity += ", naive prompts";
   disk.epoch = random_word();
   return disk;
 }
@@ -305,6 +314,7 @@ Result<std::unique_ptr<Runtime>> Runtime::make(const RuntimeOptions& options,
   load.lock_pages = options.mlock;
   load.log = log;
   load.drafts = wants_next_token_layer(speculate, draft != nullptr);
+  HADAL_TRY(load.naive_rows_min, wanted_naive_rows(options));
   HADAL_TRY(KvDiskOptions disk, disk_options(options, files, *parts->backend, *parts->pool));
   HADAL_TRY(auto model, load_model(files, *parts->backend, load));
   const ModelConfig& config = model->config();

@@ -37,12 +37,16 @@ struct RuntimeOptions {
   bool pack_cache_verify = false;
   bool mlock = false;   // the file of packed weights stays in memory
   std::string kv_type;  // "auto", "f32", "f16", "bf16" or "int8"; empty: auto
+  // "absorbed" or "naive"; empty: absorbed
+  std::string mla_prefill;
 };
 
 // What --pack-cache says. A folder that was named keeps small models, too.
 PackCacheOptions pack_cache_options(const RuntimeOptions& options);
 // What --speculate says; kInvalidInput names what it may say.
 Result<Speculate> wanted_guesses(const RuntimeOptions& options);
+// LoadOptions::naive_rows_min for --mla-prefill; kInvalidInput names what it may say.
+Result<int32_t> wanted_naive_rows(const RuntimeOptions& options);
 // Whether the model's own next-token-prediction layer is to be loaded.
 bool wants_next_token_layer(Speculate speculate, bool has_draft);
 

@@ -66,6 +66,7 @@ RuntimeOptions runtime_options(const gateway::BackendConfig& local) {
   options.max_sequences = engine.max_sequences;
   options.kv_memory = engine.kv_memory;
   options.kv_type = engine.kv_type;
+  options.mla_prefill = engine.mla_prefill;
   options.kv_disk = engine.kv_disk;
   options.kv_disk_max = engine.kv_disk_max;
   options.target_itl_ms = static_cast<double>(engine.target_itl.count());

@@ -42,6 +42,7 @@ struct EngineConfig {
   int32_t max_sequences = 0;
   uint64_t kv_memory = 0;
   std::string kv_type;
+  std::string mla_prefill;
   std::string kv_disk;
   uint64_t kv_disk_max = 10ull << 30;
   int32_t threads = 0;

@@ -44,6 +44,10 @@ Section<EngineConfig> engine_section() {
       .choice("kv_type", &EngineConfig::kv_type, {"auto", "f32", "f16", "bf16", "int8"},
               "how the cache holds a row; auto is int8 for models with latent attention, else f16",
               {"auto"})
+      .choice("mla_prefill", &EngineConfig::mla_prefill, {"absorbed", "naive"},
+              "form of latent attention for pieces of prompts of 256 tokens and more; naive is "
+              "faster, and last bits then depend on how a prompt is cut into steps",
+              {"absorbed"})
       .text("kv_disk", &EngineConfig::kv_disk,
             "folder that keeps the cache of prompts over restarts", {"none"})
       .bytes("kv_disk_max", &EngineConfig::kv_disk_max, "bytes of that folder")

@@ -44,7 +44,7 @@ backends:
   - name: here
     model: embedded
     names: [tiny, small]
-    engine: {context: 512, kv_memory: 64M, kv_type: int8, target_itl: 250ms, threads: 2}
+    engine: {context: 512, kv_memory: 64M, kv_type: int8, mla_prefill: naive, target_itl: 250ms, threads: 2}
   - name: far
     url: https://example.org/v1/
     models: {big: deepseek-chat, bigger: deepseek-reasoner}
@@ -69,6 +69,7 @@ aliases:
   EXPECT_EQ(here.engine.context, 512);
   EXPECT_EQ(here.engine.kv_memory, 64u << 20);
   EXPECT_EQ(here.engine.kv_type, "int8");
+  EXPECT_EQ(here.engine.mla_prefill, "naive");
   EXPECT_EQ(here.engine.target_itl, Millis(250));
   const BackendConfig& far = config->backends[1];
   EXPECT_THAT(far.models,

@@ -1,5 +1,6 @@
 // Attention alone: one step of one layer. Rates: items are rows, FLOPs count the products with
-// cached keys and values (not the projections, of which MLA has two inside). "share" is of the
+// cached keys and values (not the projections, of which MLA has two inside; of MLA's naive form as
+// if it were the absorbed one). "share" is of the
 // nearer ceiling, both measured here first: the cache's bytes, read once a step, over the read
 // bandwidth; those products over the peak of the dot products that the cache's type allows (int8;
 // bf16 at half of that; else f32). "layers" is how many caches the steps take turns over: the last
@@ -24,8 +25,10 @@ constexpr int32_t kPageTokens = 32;
 
 struct Shape {
   int32_t heads, kv_heads, head_dim, rope, rank;  // kv_heads 0: MLA
+  bool naive = false;                             // many rows in MLA's naive form
 };
 constexpr Shape kLite{16, 0, 192, 64, 512};  // DeepSeek-V2-Lite
+constexpr Shape kLiteNaive{16, 0, 192, 64, 512, true};
 constexpr Shape kQwen{12, 2, 128, 128, 0};   // R1-Distill-Qwen-1.5B
 constexpr Shape kLlama{32, 8, 128, 128, 0};  // R1-Distill-Llama-8B
 
@@ -56,6 +59,7 @@ class Layer {
     if (mla()) {
       k_up_ = matrix(shape.rank, shape.head_dim - shape.rope);
       v_up_ = matrix(128, shape.rank);
+      if (shape.naive) expansion_ = std::move(*backend_->pack_expansion(*k_up_, *v_up_));
     }
   }
 
@@ -121,6 +125,7 @@ class Layer {
     args.cache = keys_[layer_];
     args.segments = {&segment_, 1};
     args.out = view(out_);
+    args.naive = expansion_.get();
     backend_->mla(args);
   }
   void run_gqa() {
@@ -152,6 +157,7 @@ class Layer {
   std::vector<CachePages> keys_, values_;  // one a layer
   size_t layer_ = 0;
   std::unique_ptr<Matrix> k_up_, v_up_;
+  std::unique_ptr<Expansion> expansion_;
   std::vector<float> q_, k_, out_, cos_, sin_, norm_;
 };
 
@@ -189,15 +195,25 @@ void measure(benchmark::State& state, const std::string& implementation, const S
   state.counters["share"] = least * steps / seconds;
 }
 
-void sizes(benchmark::internal::Benchmark* bench) {
+void names(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"context", "rows", "threads", "layers"})
       ->Unit(benchmark::kMicrosecond)
       ->UseRealTime();
+}
+void long_prompts(benchmark::internal::Benchmark* bench, int threads) {
+  for (const int context : {0, 3584, 15872}) bench->Args({context, 512, threads, 1});
+}
+void sizes(benchmark::internal::Benchmark* bench) {
+  names(bench);
   for (const int threads : {1, 2}) {
     for (const int context : {0, 1024, 4096, 16384}) bench->Args({context, 1, threads, 1});
     bench->Args({16384, 1, threads, 24});
-    bench->Args({0, 512, threads, 1})->Args({3584, 512, threads, 1});
+    long_prompts(bench, threads);
   }
+}
+void prompt_sizes(benchmark::internal::Benchmark* bench) {
+  names(bench);
+  for (const int threads : {1, 2}) long_prompts(bench, threads);
 }
 
 #define HADAL_BENCH(name, implementation, shape, suffix, dtype) \
@@ -208,6 +224,10 @@ void sizes(benchmark::internal::Benchmark* bench) {
   HADAL_BENCH(name, implementation, shape, int8, DType::kI8)
 
 HADAL_BENCH_TYPES(MlaLite_avx512, "avx512", kLite);
+BENCHMARK_CAPTURE(measure, MlaLiteNaive_avx512_int8, "avx512", kLiteNaive, DType::kI8)
+    ->Apply(prompt_sizes);
+BENCHMARK_CAPTURE(measure, MlaLiteNaive_avx512_f16, "avx512", kLiteNaive, DType::kF16)
+    ->Apply(prompt_sizes);
 HADAL_BENCH_TYPES(GqaQwen_avx512, "avx512", kQwen);
 HADAL_BENCH_TYPES(GqaLlama_avx512, "avx512", kLlama);
 HADAL_BENCH_TYPES(MlaLite_avx2, "avx2", kLite);

@@ -56,6 +56,12 @@ class Backend {
                                         const MatrixSource& down) {
     return pack_ffn(gate, up, down, nullptr);
   }
+  // For MlaArgs::naive, from the packed matrices of k_up and v_up, which are not needed afterwards.
+  // Null: this backend has no naive form. kExhausted when memory cannot be had.
+  virtual Result<std::unique_ptr<Expansion>> pack_expansion(const Matrix& /*k_up*/,
+                                                            const Matrix& /*v_up*/) {
+    return std::unique_ptr<Expansion>();
+  }
   // Name and version of the layout that a WeightMemory receives: equal names, equal bytes for equal
   // sources. Empty: this backend keeps sources as they are and uses no WeightMemory.
   virtual std::string_view weight_layout() const = 0;

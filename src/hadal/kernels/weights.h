@@ -74,4 +74,14 @@ class Ffn {
   uint64_t bytes_ = 0;
 };
 
+// What expands cached latents to the keys and values of heads: MlaArgs::naive.
+class Expansion {
+ public:
+  virtual ~Expansion() = default;
+  uint64_t bytes() const { return bytes_; }
+
+ protected:
+  uint64_t bytes_ = 0;
+};
+
 }  // namespace hadal::kernels

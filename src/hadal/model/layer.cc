@@ -16,6 +16,26 @@ uint64_t bytes_without_experts(const LayerWeights& layer) {
   return sum + bytes_of(layer.ffn.dense) + bytes_of(layer.ffn.shared);
 }
 
+Result<uint64_t> add_naive_form(kernels::Backend& backend, std::span<LayerWeights> layers,
+                                LayerWeights* next_token, const LogSink& log) {
+  uint64_t bytes = 0;
+  const bool latent = layers.front().mla.k_up != nullptr;
+  const auto add = [&](MlaWeights& w) -> Status {
+    if (w.k_up == nullptr) return {};
+    HADAL_TRY(w.expansion, backend.pack_expansion(*w.k_up, *w.v_up));
+    bytes += bytes_of(w.expansion);
+    return {};
+  };
+  for (LayerWeights& layer : layers) HADAL_TRY_VOID(add(layer.mla));
+  HADAL_TRY_VOID(add(next_token->mla));
+  if (bytes == 0) {
+    log_to(log, LogLevel::kWarning,
+           "no naive form of attention: " +
+               (latent ? std::string(backend.name()) + " has none" : "the model's is not latent"));
+  }
+  return bytes;
+}
+
 WeightLoader::WeightLoader(const WeightSource& source, const ModelConfig& config,
                            kernels::Backend& backend, kernels::WeightMemory* memory,
                            std::function<void(uint64_t)> done)

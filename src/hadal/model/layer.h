@@ -3,9 +3,11 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "hadal/base/log.h"
 #include "hadal/base/result.h"
 #include "hadal/kernels/backend.h"
 #include "hadal/model/config.h"
@@ -23,6 +25,8 @@ struct MlaWeights {
   MatrixPtr kv_a;                // [rank + rope, hidden]
   std::vector<float> kv_a_norm;  // [rank]
   MatrixPtr k_up, v_up;          // per head
+  // Of both, for the naive form; null: absorbed alone.
+  std::unique_ptr<kernels::Expansion> expansion;
 };
 
 struct GqaWeights {
@@ -62,6 +66,11 @@ struct NextTokenWeights {
   MatrixPtr projection;                                       // [hidden, 2 hidden]
   LayerWeights layer;
 };
+
+// Packs beside the weights of latent attention what its naive form needs, and returns its bytes; 0,
+// and a warning, where there is no such form.
+Result<uint64_t> add_naive_form(kernels::Backend& backend, std::span<LayerWeights> layers,
+                                LayerWeights* next_token, const LogSink& log);
 
 // Reads and packs, layer by layer, reporting the file's bytes as they are done with.
 class WeightLoader {

@@ -23,6 +23,9 @@
 
 namespace hadal {
 
+// Rows from which the naive form is worth its expansion of the whole context (docs/adr/0008).
+inline constexpr int32_t kNaiveRows = 256;
+
 struct LoadOptions {
   // Packs matrices of float types (not norms, gates, biases) to this type while loading; empty: as
   // they are.
@@ -38,6 +41,10 @@ struct LoadOptions {
   // Loads the next-token-prediction layer too, where the files have one that can run;
   // config().drafts says so.
   bool drafts = false;
+  // Latent attention of at least so many rows of one sequence and step is computed in the naive
+  // form (kernels::MlaArgs), where the backend has one; a row's bits then depend on how its prompt
+  // was cut into steps. 0: never.
+  int32_t naive_rows_min = 0;
 };
 
 // One step's rows. Rows of one sequence are consecutive and in position order.
@@ -77,7 +84,8 @@ class Model {
   virtual Status prepare(int32_t rows, int32_t logit_rows) = 0;
 
   // Writes the new rows' cache entries and returns logits [logit_rows, vocabulary], valid until the
-  // next call. A row's logits are the same bits whatever else is in the batch.
+  // next call. A row's logits are the same bits whatever else is in the batch; with
+  // LoadOptions::naive_rows_min not whatever the number of its sequence's rows.
   virtual ConstView forward(const Batch& batch, KvArena& cache) = 0;
 
   // Runs the next-token-prediction layer; only with config().drafts. Its own hidden states may

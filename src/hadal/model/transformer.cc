@@ -1,7 +1,9 @@
 // The forward pass: embedding, layers of attention and feed-forward with residuals, norm and head.
 #include <algorithm>
+#include <string>
 #include <utility>
 
+#include "hadal/model/activations.h"
 #include "hadal/model/layer.h"
 #include "hadal/model/model.h"
 #include "hadal/model/rope.h"
@@ -12,23 +14,6 @@ namespace {
 const float* data_or_null(const std::vector<float>& values) {
   return values.empty() ? nullptr : values.data();
 }
-
-// Activations, taken once for the largest batch. Widths are the widest that any layer needs.
-struct Activations {
-  std::vector<std::unique_ptr<kernels::Buffer>> buffers;
-  View x, q_a, q, kv, v, attended, selected, logits;
-  View before, pair;            // a next-token layer's: hidden states, and its projection's input
-  std::vector<float> cos, sin;  // [rows, dims / 2]
-
-  Status add(kernels::Backend& backend, int64_t rows, int64_t cols, View* view) {
-    if (cols == 0) return {};
-    const int64_t stride = spread_stride(cols);
-    HADAL_TRY(auto buffer, backend.allocate(static_cast<uint64_t>(rows * stride) * sizeof(float)));
-    *view = {reinterpret_cast<float*>(buffer->data()), rows, cols, stride, backend.device()};
-    buffers.push_back(std::move(buffer));
-    return {};
-  }
-};
 
 struct Weights {
   MatrixPtr embedding, head;  // head is null when the embedding serves as both
@@ -47,7 +32,7 @@ class Transformer final : public Model {
   Status prepare(int32_t rows, int32_t logit_rows) override;
   ConstView forward(const Batch& batch, KvArena& cache) override;
   ConstView draft(const DraftBatch& batch, KvArena& cache) override;
-  uint64_t weight_bytes() const override { return weight_bytes_; }
+  uint64_t weight_bytes() const override { return weight_bytes_ + naive_bytes_; }
   uint64_t step_bytes(double experts) const override;
   uint64_t mapped_bytes() const override { return packed_ ? packed_->bytes() : 0; }
   const MappedFile* mapped_file() const override { return packed_ ? &packed_->file() : nullptr; }
@@ -99,6 +84,8 @@ class Transformer final : public Model {
   std::unique_ptr<PackReader> packed_;  // outlives the weights in it
   Weights weights_;
   uint64_t weight_bytes_ = 0;
+  uint64_t naive_bytes_ = 0;    // beside them: what the naive form needs
+  int32_t naive_rows_min_ = 0;  // of LoadOptions
   RopeAngles angles_;
   Activations act_;
   // Of the last draft().
@@ -164,6 +151,11 @@ Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
   const Reading reading = packed_ ? Reading::kVectors : Reading::kAll;
   HADAL_TRY(weights_, read(source(reading), packed_.get(), packed_ ? Progress() : progress));
   weight_bytes_ = sum_weight_bytes();
+  naive_rows_min_ = options.naive_rows_min;
+  if (naive_rows_min_ > 0) {
+    HADAL_TRY(naive_bytes_,
+              add_naive_form(backend_, weights_.layers, &weights_.next_token.layer, options.log));
+  }
   progress(total);
   return {};
 }
@@ -232,7 +224,9 @@ kernels::MlaArgs Transformer::mla_args(const LayerWeights& layer, const Step& st
           .scale = config_.attention_scale,
           .cache = cache,
           .segments = step.segments,
-          .out = step.attended};
+          .out = step.attended,
+          .naive = w.expansion.get(),
+          .naive_rows_min = naive_rows_min_};
 }
 
 // Up to and with the rows' entries in the cache.
@@ -354,6 +348,9 @@ int32_t Transformer::shares_of(const Step& step, bool skip_first) const {
   constexpr int64_t kRowsMost = 64;  // rows of a long prompt differ too much in what they attend to
   if (!config_.mla || step.x.rows > kRowsMost) return 1;
   if (weight_bytes_ > backend_.cached_bytes()) return 1;
+  // Shares would cut what is to be computed in the naive form.
+  const auto naive = [this](const kernels::Segment& s) { return s.rows >= naive_rows_min_; };
+  if (naive_rows_min_ > 0 && std::ranges::any_of(step.segments, naive)) return 1;
   // The entry at 0, which nobody sees, is cleared by whoever stores its text's next one.
   const auto begins = [](const kernels::Segment& segment) { return segment.position == 0; };
   if (skip_first && std::ranges::any_of(step.segments, begins)) return 1;

@@ -209,7 +209,10 @@ void bench_prefill(Runner& runner, const Model& model, const BenchOptions& optio
   runner.step(0, 1, 0, std::min(rows, 32), Tokens::kDrawn);  // touches every page once
   Peaks before = lookout.look();
   for (int32_t i = 0; i < options.repeats; ++i) {
-    const double seconds = runner.step(0, 1, 0, rows, Tokens::kDrawn);
+    double seconds = 0;
+    for (int32_t at = 0; at < rows; at += options.step_rows) {
+      seconds += runner.step(0, 1, at, std::min(options.step_rows, rows - at), Tokens::kDrawn);
+    }
     const Peaks after = lookout.look();
     timings.push_back({seconds, mean(before, after)});
     before = after;
@@ -262,7 +265,9 @@ Result<BenchReport> run_bench(Model& model, kernels::Backend& backend, ThreadPoo
   const KvLayout layout = config.kv_layout(options.kv_dtype, kBlockTokens);
   HADAL_TRY(KvArena arena, KvArena::make(layout, blocks_each * batch_max, backend));
   const int32_t fill = std::min(depth_max, kFillRows);
-  HADAL_TRY_VOID(model.prepare(std::max({options.prefill_tokens, batch_max, fill}), batch_max));
+  // The first touch of all pages takes 32 rows.
+  const int32_t prompt_rows = std::min(options.prefill_tokens, std::max(options.step_rows, 32));
+  HADAL_TRY_VOID(model.prepare(std::max({prompt_rows, batch_max, fill}), batch_max));
   Runner runner(model, std::move(arena), blocks_each, clock);
 
   BenchReport report;

@@ -25,7 +25,8 @@ namespace hadal {
 
 struct BenchOptions {
   int32_t prefill_tokens = 512;
-  int32_t decode_tokens = 32;  // steps of each decode run
+  int32_t step_rows = 1 << 20;  // of the prompt, in one step
+  int32_t decode_tokens = 32;   // steps of each decode run
   std::vector<int32_t> batches = {1, 4, 8, 16, 32, 64};
   // Tokens already in every sequence's cache, one result each. Runs at different depths take turns,
   // so that a machine whose speed drifts favours none. The first 512 tokens are computed, later

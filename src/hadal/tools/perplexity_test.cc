@@ -63,6 +63,23 @@ TEST_F(PerplexityTest, TypesOfTheCacheCostAtMostATenthOfAPercent) {
   }
 }
 
+// The naive form of latent attention, for every row.
+TEST_F(PerplexityTest, TheFormOfAttentionCostsAtMostATenthOfAPercent) {
+  const double absorbed = measure(text_, {})->perplexity();
+  LoadOptions load;
+  load.naive_rows_min = 1;
+  auto naive =
+      load_model(*open_model(HADAL_SOURCE_DIR "/models/tiny/hadal-tiny.gguf"), *backend_, load);
+  ASSERT_TRUE(naive) << naive.error().what;
+  const bool has_it = (*naive)->weight_bytes() > model_->weight_bytes();
+  model_ = std::move(*naive);
+  const double found = measure(text_, {})->perplexity();
+  EXPECT_LT(found / absorbed, 1.0 + 1e-3);
+  EXPECT_GT(found / absorbed, 1.0 - 5e-3);
+  EXPECT_EQ(found != absorbed, has_it);
+  RecordProperty("naive", std::to_string(found));
+}
+
 // Every document is foreseen alone, and questions are not counted.
 TEST_F(PerplexityTest, DocumentsDoNotMeetAndOnlyAnswersCount) {
   const std::string mark = "<｜begin▁of▁sentence｜>";

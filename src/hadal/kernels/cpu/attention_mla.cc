@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "hadal/base/check.h"
 #include "hadal/kernels/cpu/attention_core.h"
+#include "hadal/kernels/cpu/attention_naive.h"
 #include "hadal/kernels/cpu/kernels.h"
 #include "hadal/kernels/cpu/panel.h"
 #include "hadal/kernels/cpu/units.h"
@@ -124,6 +126,15 @@ void attend_rows(CpuContext& context, const MlaArgs& args, int64_t begin, int64_
   });
 }
 
+// Rows [begin, end), as many at a time as there is room for.
+void attend_absorbed(CpuContext& context, const MlaArgs& args, int64_t begin, int64_t end) {
+  const int64_t block =
+      std::max<int64_t>(1, kAbsorbedFloatsMax / (int64_t{args.heads} * args.rank));
+  for (; begin < end; begin += block) {
+    attend_rows(context, args, begin, std::min(end, begin + block));
+  }
+}
+
 }  // namespace
 
 void mla(CpuContext& context, const MlaArgs& args) {
@@ -131,11 +142,17 @@ void mla(CpuContext& context, const MlaArgs& args) {
   if (args.part != MlaPart::kAttend) store(context, args);
   if (args.part == MlaPart::kStore) return;
   rotate_queries(context, args);
-  const int64_t block =
-      std::max<int64_t>(1, kAbsorbedFloatsMax / (int64_t{args.heads} * args.rank));
-  for (int64_t begin = 0; begin < args.q.rows; begin += block) {
-    attend_rows(context, args, begin, std::min(args.q.rows, begin + block));
+  std::vector<const Segment*> naive;
+  int64_t begin = 0;
+  for (const Segment& segment : args.segments) {
+    if (!is_naive(context, args, segment)) continue;
+    naive.push_back(&segment);
+    HADAL_CHECK(segment.first_row >= begin, "segments are in the order of their rows");
+    attend_absorbed(context, args, begin, segment.first_row);
+    begin = segment.first_row + segment.rows;
   }
+  attend_absorbed(context, args, begin, args.q.rows);
+  if (!naive.empty()) attend_naive(context, args, naive);
 }
 
 }  // namespace hadal::kernels::cpu

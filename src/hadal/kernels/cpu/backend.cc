@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "hadal/base/check.h"
+#include "hadal/kernels/cpu/attention_naive.h"
 #include "hadal/kernels/cpu/matmul.h"
 #include "hadal/kernels/cpu/panel.h"
 
@@ -52,6 +53,11 @@ class CpuBackend final : public Backend {
   Result<std::unique_ptr<Ffn>> pack_ffn(const MatrixSource& gate, const MatrixSource& up,
                                         const MatrixSource& down, WeightMemory* memory) override {
     return PackedFfn::make(gate, up, down, context_.pool, memory);
+  }
+  Result<std::unique_ptr<Expansion>> pack_expansion(const Matrix& k_up,
+                                                    const Matrix& v_up) override {
+    if (context_.isa == Isa::kAvx2) return std::unique_ptr<Expansion>();
+    return PackedExpansion::make(context_, of(k_up), of(v_up));
   }
   std::string_view weight_layout() const override { return kPanelLayout; }
 

@@ -109,6 +109,12 @@ struct MlaArgs {
   std::span<const Segment> segments;
   View out;                      // [n, heads * v_dim]
   MlaPart part = MlaPart::kAll;
+  // Segments of at least `naive_rows_min` rows may be computed in the naive form: keys and values of
+  // heads are expanded from the latents, k[h] = k_up[h]^T latent, v[h] = v_up[h] latent, and met as in
+  // any attention. The same but for rounding, to int8 whatever the cache holds; which rows are computed
+  // so depends on how the batch is cut. Null: none are.
+  const Expansion* naive = nullptr;
+  int32_t naive_rows_min = 256;
 };
 
 // Grouped-query attention: head h reads kv head h / (heads / kv_heads). The key cache holds rotated keys.
