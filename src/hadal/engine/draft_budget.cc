@@ -12,7 +12,7 @@ namespace {
 // costs others' latency too.
 constexpr double kClearly = 1.06;
 constexpr double kClearlyMore =
-    0.01;  // for every row of the step, up to 16: there it costs more people
+    0.02;  // for every row of the step, up to 16: there it costs more people
 constexpr double kValueLeast = 0.001;  // less likely guesses pay nowhere
 constexpr double kSlowerMost = 1.25;
 constexpr double kSecondsLeast = 1e-9;  // a clock that stands still makes rows free

@@ -15,7 +15,7 @@ namespace {
 // Beside more layers than this, one more for every row of a prompt is less than 3 %. Otherwise a
 // prompt's last positions must do: what guesses lose is less than what a long prompt would.
 constexpr int32_t kLayersCheap = 32;
-constexpr int32_t kLookBack = 128;
+constexpr int32_t kLookBack = 32;
 
 TokenId best_of(ConstView logits, int64_t row, int32_t vocabulary) {
   return select_first({logits.row(row), static_cast<size_t>(vocabulary)}).token;

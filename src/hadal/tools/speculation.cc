@@ -132,13 +132,12 @@ class Meter {
     };
   }
 
-  Result<double> wait() {
+  // Nothing: one had ended before all had begun.
+  Result<std::optional<double>> wait() {
     std::unique_lock lock(mutex_);
     done_.wait(lock, [this] { return left_ == 0; });
     if (error_) return fail(*error_);
-    if (waiting_ > 0 || end_ <= start_) {
-      return fail(Code::kInvalidInput, "the answers are too short to be timed");
-    }
+    if (waiting_ > 0 || end_ <= start_) return std::nullopt;
     return static_cast<double>(tokens_) / to_seconds(end_ - start_);
   }
 
@@ -154,8 +153,8 @@ class Meter {
   std::optional<Error> error_;
 };
 
-Result<double> run(Side& side, const Kind& kind, int32_t round, const SpeculationOptions& options,
-                   const Clock& clock) {
+Result<std::optional<double>> run(Side& side, const Kind& kind, int32_t round,
+                                  const SpeculationOptions& options, const Clock& clock) {
   Meter meter(clock, options.clients);
   for (int32_t client = 0; client < options.clients; ++client) {
     Text text = kind.make(client + round);
@@ -167,7 +166,7 @@ Result<double> run(Side& side, const Kind& kind, int32_t round, const Speculatio
       return fail(id.error());
     }
   }
-  HADAL_TRY(const double rate, meter.wait());
+  HADAL_TRY(const std::optional<double> rate, meter.wait());
   // Its thread may be busy for a moment after the last event, and the other side wants its pool.
   while (side.engine->state().running > 0) std::this_thread::yield();
   return rate;
@@ -178,22 +177,27 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// One round that does not count, in which caches fill and the engine learns what steps cost.
+// One round that does not count, in which caches fill and the engine learns what steps cost. Rounds
+// that give no rate are made up for.
 Result<SpeculationResult> measure(Side& plain, Side& guessing, const Kind& kind,
                                   const SpeculationOptions& options, const Clock& clock) {
   SpeculationResult result{kind.name};
   std::vector<double> plains, guessings, ratios;
-  for (int32_t round = -1; round < options.repeats; ++round) {
+  const int32_t rounds_most = 4 * options.repeats;
+  for (int32_t round = -1; result.rounds < options.repeats; ++round) {
+    if (round == rounds_most) {
+      return fail(Code::kInvalidInput, "the answers are too short to be timed: see --answer");
+    }
     if (round == 0) {
       result.guesses = -guessing.metrics.guesses();
       result.right = -guessing.metrics.guesses_accepted();
     }
-    HADAL_TRY(const double without, run(plain, kind, round + 1, options, clock));
-    HADAL_TRY(const double with, run(guessing, kind, round + 1, options, clock));
-    if (round < 0) continue;
-    plains.push_back(without);
-    guessings.push_back(with);
-    ratios.push_back(with / without);
+    HADAL_TRY(const auto without, run(plain, kind, round + 1, options, clock));
+    HADAL_TRY(const auto with, run(guessing, kind, round + 1, options, clock));
+    if (round < 0 || !without || !with) continue;
+    plains.push_back(*without);
+    guessings.push_back(*with);
+    ratios.push_back(*with / *without);
     ++result.rounds;
   }
   result.guesses += guessing.metrics.guesses();

@@ -85,7 +85,8 @@ inline void pack(const PartForm& keys, float scale, const float* const* heads, i
   std::byte* fine_steps_begin = tile + coarse_steps(keys) * kStepBytes;
   auto* end = reinterpret_cast<TileEnd*>(tile + all_steps_bytes(keys));
   __builtin_memset(tile, 0, static_cast<size_t>(tile_bytes(keys)));
-  const bool few = std::all_of(heads + 4, heads + kTileLanes, [](auto* p) { return p == nullptr; });
+  bool few = true;
+  for (int lane = 4; lane < kTileLanes; ++lane) few &= heads[lane] == nullptr;
   for (int lane = 0; lane < kTileLanes; ++lane) {
     if (heads[lane] == nullptr) continue;
     const int at = few ? sum_at(lane) : sum8_at(lane);
