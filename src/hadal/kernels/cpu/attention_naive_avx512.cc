@@ -143,8 +143,11 @@ void pack(const PartForm& keys, float scale, const float* const* heads, const fl
         const auto mask = static_cast<__mmask16>(left >= 16  ? 0xffff
                                                  : left <= 0 ? 0
                                                              : (1 << left) - 1);
-        const __m512i part = _mm512_cvtps_epi32(_mm512_mul_ps(
-            _mm512_maskz_loadu_ps(mask, heads[lane] + i + j), _mm512_set1_ps(unit.factor)));
+        const __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, heads[lane] + i + j),
+                                            _mm512_set1_ps(unit.factor));
+        // What is no number counts as 0: the scale says so of the whole query.
+        const __mmask16 numbers = _mm512_cmp_ps_mask(scaled, scaled, _CMP_ORD_Q);
+        const __m512i part = _mm512_maskz_cvtps_epi32(numbers, scaled);
         sum += _mm512_reduce_add_epi32(part);
         _mm_store_si128(reinterpret_cast<__m128i*>(codes + j), _mm512_cvtepi32_epi8(part));
       }
