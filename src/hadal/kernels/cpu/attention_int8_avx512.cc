@@ -149,54 +149,57 @@ HADAL_INLINE __m512 scaled(__m512i sum, const float* scale, const std::byte* uni
                        _mm512_castsi512_ps(_mm512_set1_epi32(word_at(unit))));
 }
 
+// Eight keys meet kUsed eights of queries.
 template <int kUsed>
-HADAL_APART void score_eight(const PartForm& keys, const std::byte* queries, const std::byte* key,
-                             int64_t stride, float* scores) {
-  const auto* end = reinterpret_cast<const TileEnd*>(queries + all_steps_bytes(keys));
-  __m512i sums[kTogether8][kEights];
-  add_steps8<BytesDot, kUsed>(sums, queries, coarse_steps(keys), key, stride);
-  __m512 result[kTogether8];
-#pragma GCC unroll 8
-  for (int t = 0; t < kTogether8; ++t) {
-    const __m512i sum = _mm512_add_epi32(add_across8(sums[t]), _mm512_load_si512(end->begin));
-    result[t] = scaled(sum, end->scale, key + t * stride + keys.scale_at());
+struct ByEights {
+  static constexpr int kKeys = kTogether8;
+  static constexpr int kSums = kEights;
+  template <class Dot>
+  HADAL_INLINE static void add(__m512i (*sums)[kSums], const std::byte* queries, int64_t steps,
+                               const std::byte* key, int64_t stride) {
+    add_steps8<Dot, kUsed>(sums, queries, steps, key, stride);
   }
-  if (keys.fine > 0) {
-    add_steps8<HalvesDot, kUsed>(sums, queries + coarse_steps(keys) * kStepBytes, fine_steps(keys),
-                                 key + keys.fine_at(), stride);
-#pragma GCC unroll 8
-    for (int t = 0; t < kTogether8; ++t) {
-      const std::byte* unit = key + t * stride + keys.scale_at() + 4;
-      result[t] = _mm512_add_ps(result[t], scaled(add_across8(sums[t]), end->fine_scale, unit));
-    }
-  }
-#pragma GCC unroll 8
-  for (int t = 0; t < kTogether8; ++t) _mm512_store_ps(scores + t * 16, in_order8(result[t]));
-}
-
+  HADAL_INLINE static __m512i across(const __m512i* sums) { return add_across8(sums); }
+  HADAL_INLINE static __m512 ordered(__m512 sums) { return in_order8(sums); }
+};
 // Four keys meet up to four queries.
-HADAL_APART void score_few(const PartForm& keys, const std::byte* queries, const std::byte* key,
-                           int64_t stride, float* scores) {
+struct ByFour {
+  static constexpr int kKeys = kTogether;
+  static constexpr int kSums = kFours;
+  template <class Dot>
+  HADAL_INLINE static void add(__m512i (*sums)[kSums], const std::byte* queries, int64_t steps,
+                               const std::byte* key, int64_t stride) {
+    add_steps<Dot, 1>(sums, queries, steps, key, stride);
+  }
+  HADAL_INLINE static __m512i across(const __m512i* sums) { return add_across(sums); }
+  HADAL_INLINE static __m512 ordered(__m512 sums) { return in_order(sums); }
+};
+
+template <class By>
+HADAL_APART void score_together(const PartForm& keys, const std::byte* queries,
+                                const std::byte* key, int64_t stride, float* scores) {
   const auto* end = reinterpret_cast<const TileEnd*>(queries + all_steps_bytes(keys));
-  __m512i sums[kTogether][kFours];
-  add_steps<BytesDot, 1>(sums, queries, coarse_steps(keys), key, stride);
-  __m512 result[kTogether];
-#pragma GCC unroll 4
-  for (int t = 0; t < kTogether; ++t) {
-    const __m512i sum = _mm512_add_epi32(add_across(sums[t]), _mm512_load_si512(end->begin));
+  __m512i sums[By::kKeys][By::kSums];
+  By::template add<BytesDot>(sums, queries, coarse_steps(keys), key, stride);
+  __m512 result[By::kKeys];
+#pragma GCC unroll 8
+  for (int t = 0; t < By::kKeys; ++t) {
+    const __m512i sum = _mm512_add_epi32(By::across(sums[t]), _mm512_load_si512(end->begin));
     result[t] = scaled(sum, end->scale, key + t * stride + keys.scale_at());
   }
   if (keys.fine > 0) {
-    add_steps<HalvesDot, 1>(sums, queries + coarse_steps(keys) * kStepBytes, fine_steps(keys),
-                            key + keys.fine_at(), stride);
-#pragma GCC unroll 4
-    for (int t = 0; t < kTogether; ++t) {
+    By::template add<HalvesDot>(sums, queries + coarse_steps(keys) * kStepBytes, fine_steps(keys),
+                                key + keys.fine_at(), stride);
+#pragma GCC unroll 8
+    for (int t = 0; t < By::kKeys; ++t) {
       const std::byte* unit = key + t * stride + keys.scale_at() + 4;
-      result[t] = _mm512_add_ps(result[t], scaled(add_across(sums[t]), end->fine_scale, unit));
+      result[t] = _mm512_add_ps(result[t], scaled(By::across(sums[t]), end->fine_scale, unit));
     }
   }
-#pragma GCC unroll 4
-  for (int t = 0; t < kTogether; ++t) _mm512_store_ps(scores + t * 16, in_order(result[t]));
+#pragma GCC unroll 8
+  for (int t = 0; t < By::kKeys; ++t) {
+    _mm512_store_ps(scores + t * 16, By::ordered(result[t]));
+  }
 }
 
 // call_step() for long steps: four lines to a round.
@@ -228,15 +231,15 @@ HADAL_INLINE void score_block(const PartForm& keys, const SpanTile& tile, const 
     float* scores = tile.scores + (block + t) * 16;
     if (tile.lanes <= 4) {
       call_step(ahead);
-      score_few(keys, tile.queries, key, stride, scores);
+      score_together<ByFour>(keys, tile.queries, key, stride, scores);
     } else if (tile.lanes <= 8) {
       call_step(ahead);
       call_step(ahead);
-      score_eight<1>(keys, tile.queries, key, stride, scores);
+      score_together<ByEights<1>>(keys, tile.queries, key, stride, scores);
     } else {
       call_long_step(ahead);
       call_long_step(ahead);
-      score_eight<2>(keys, tile.queries, key, stride, scores);
+      score_together<ByEights<2>>(keys, tile.queries, key, stride, scores);
     }
   }
 }
