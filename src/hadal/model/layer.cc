@@ -1,5 +1,7 @@
 #include "hadal/model/layer.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "hadal/model/weight_names.h"
@@ -17,7 +19,7 @@ uint64_t bytes_without_experts(const LayerWeights& layer) {
 }
 
 Result<uint64_t> add_naive_form(kernels::Backend& backend, std::span<LayerWeights> layers,
-                                LayerWeights* next_token, const LogSink& log) {
+                                LayerWeights* next_token, int32_t rows_min, const LogSink& log) {
   uint64_t bytes = 0;
   const bool latent = layers.front().mla.k_up != nullptr;
   const auto add = [&](MlaWeights& w) -> Status {
@@ -32,6 +34,10 @@ Result<uint64_t> add_naive_form(kernels::Backend& backend, std::span<LayerWeight
     log_to(log, LogLevel::kWarning,
            "no naive form of attention: " +
                (latent ? std::string(backend.name()) + " has none" : "the model's is not latent"));
+  } else {
+    log_to(log, LogLevel::kInfo,
+           fmt::format("naive form of attention for pieces of prompts from {} rows, {} bytes more",
+                       rows_min, bytes));
   }
   return bytes;
 }

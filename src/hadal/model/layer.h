@@ -67,10 +67,10 @@ struct NextTokenWeights {
   LayerWeights layer;
 };
 
-// Packs beside the weights of latent attention what its naive form needs, and returns its bytes; 0,
-// and a warning, where there is no such form.
+// Packs beside the weights of latent attention what its naive form needs, and returns its bytes; 0
+// where there is no such form. The log says which: operators who asked for it should know.
 Result<uint64_t> add_naive_form(kernels::Backend& backend, std::span<LayerWeights> layers,
-                                LayerWeights* next_token, const LogSink& log);
+                                LayerWeights* next_token, int32_t rows_min, const LogSink& log);
 
 // Reads and packs, layer by layer, reporting the file's bytes as they are done with.
 class WeightLoader {

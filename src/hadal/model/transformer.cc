@@ -153,8 +153,8 @@ Status Transformer::load(const ModelFiles& files, const LoadOptions& options) {
   weight_bytes_ = sum_weight_bytes();
   naive_rows_min_ = options.naive_rows_min;
   if (naive_rows_min_ > 0) {
-    HADAL_TRY(naive_bytes_,
-              add_naive_form(backend_, weights_.layers, &weights_.next_token.layer, options.log));
+    HADAL_TRY(naive_bytes_, add_naive_form(backend_, weights_.layers, &weights_.next_token.layer,
+                                           naive_rows_min_, options.log));
   }
   progress(total);
   return {};
