@@ -44,23 +44,27 @@ struct ActQuarter {
 };
 static_assert(sizeof(ActQuarter) == 96);
 
-// A panel of integer codes times a tile: acc[c][r] = sum over k of w[r][k] x[c][k]. The panel's
-// super-blocks lie `step` bytes apart. tile: [cols / 32][columns], acc: [columns][16]
-// (overwritten), columns in [1, kTileColumns].
-using IntKernel = void (*)(const std::byte* panel, uint64_t step, int64_t cols,
+// Where the parts of a panel of integer codes lie, in bytes.
+struct PanelStride {
+  uint64_t super = 0;   // from a super-block's first byte to that of the panel's next
+  uint64_t blocks = 0;  // from there to its first block, behind the super-block's header
+  uint64_t block = 0;   // from a block to the super-block's next
+  uint64_t codes = 0;   // from a block, which begins with its header, to its codes
+};
+// A panel of integer codes times a tile: acc[c][r] = sum over k of w[r][k] x[c][k].
+// tile: [cols / 32][columns], acc: [columns][16] (overwritten), columns in [1, kTileColumns].
+using IntKernel = void (*)(const std::byte* panel, const PanelStride& stride, int64_t cols,
                            const ActBlock* tile, int32_t columns, float* acc);
-// Two panels of one form and step.
+// Two partners (panel.h).
 struct PanelPair {
-  const std::byte* first;
-  const std::byte* second;
-  uint64_t step;
-  const std::byte* next;  // what will be read after them: prefetched towards the end
+  const std::byte* first;  // of the two: all of both lies behind it
+  const std::byte* next;   // what will be read after them: prefetched towards the end
 };
 // Each panel's accumulators as IntKernel gives them.
 using IntPairKernel = void (*)(const PanelPair& pair, int64_t cols, const ActBlock* tile,
                                int32_t columns, float* acc_first, float* acc_second);
 // The same for types with super-blocks of 256 columns. tile: [cols / 64][columns].
-using SuperKernel = void (*)(const std::byte* panel, uint64_t step, int64_t cols,
+using SuperKernel = void (*)(const std::byte* panel, const PanelStride& stride, int64_t cols,
                              const ActQuarter* tile, int32_t columns, float* acc);
 using SuperPairKernel = void (*)(const PanelPair& pair, int64_t cols, const ActQuarter* tile,
                                  int32_t columns, float* acc_first, float* acc_second);

@@ -16,6 +16,9 @@ bool overlap(ConstView a, ConstView b) {
   return a.data < b.data + b.rows * b.stride && b.data < a.data + a.rows * a.stride;
 }
 
+// So that pieces of several matrices in a row begin at an even panel of each.
+int64_t with_partner(int64_t panels) { return (panels + 1) / 2 * 2; }
+
 // Panels [begin, end) of one projection, all rows.
 void project(const KernelTable& kernels, const Projection& projection, const Batch& batch,
              int64_t begin, int64_t end) {
@@ -77,7 +80,7 @@ void linear(CpuContext& context, const LinearArgs& args) {
     HADAL_CHECK(projection.out.rows == args.x.rows);
     needs.add(context.kernels, matrix);
     needs.copy |= overlap(projection.out, args.x);
-    panels += matrix.panels();
+    panels += with_partner(matrix.panels());
     bytes += matrix.panel_bytes * static_cast<uint64_t>(matrix.panels());
   }
 
@@ -95,8 +98,8 @@ void linear(CpuContext& context, const LinearArgs& args) {
       if (begin < count) {
         project(context.kernels, args.projections[i], batch, begin, std::min(end, count));
       }
-      begin = std::max<int64_t>(0, begin - count);
-      end -= count;
+      begin = std::max<int64_t>(0, begin - with_partner(count));
+      end -= with_partner(count);
     }
   });
 }

@@ -23,12 +23,12 @@ void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64
                     const Tile& tile, float* acc) {
   const std::byte* data = matrix.panel(panel);
   const auto type = static_cast<size_t>(matrix.dtype);
-  const uint64_t step = matrix.step(panel);
+  const PanelStride& stride = matrix.stride(panel);
   if (matrix.wants == Activations::kBlocks) {
-    return kernels.integer[type](data, step, matrix.cols, tile.blocks, tile.columns, acc);
+    return kernels.integer[type](data, stride, matrix.cols, tile.blocks, tile.columns, acc);
   }
   if (matrix.wants == Activations::kSupers) {
-    return kernels.super[type](data, step, matrix.cols, tile.quarters, tile.columns, acc);
+    return kernels.super[type](data, stride, matrix.cols, tile.quarters, tile.columns, acc);
   }
   const float* scales = matrix.scales;
   if (scales != nullptr) scales += panel * kPanelRows / 128 * ((matrix.cols + 127) / 128);
@@ -38,10 +38,9 @@ void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64
 void multiply_panels(const KernelTable& kernels, const PanelMatrix& first, int64_t first_panel,
                      const PanelMatrix& second, int64_t second_panel, const std::byte* next,
                      const Tile& tile, float* acc_first, float* acc_second) {
-  const uint64_t step = first.step(first_panel);
-  if (first.wants != Activations::kFloats && first.dtype == second.dtype &&
-      step == second.step(second_panel)) {
-    const PanelPair pair{first.panel(first_panel), second.panel(second_panel), step, next};
+  // Panels of one integer type that meet here are partners.
+  if (first.wants != Activations::kFloats && first.dtype == second.dtype) {
+    const PanelPair pair{first.panel(first_panel), next};
     const auto type = static_cast<size_t>(first.dtype);
     if (first.wants == Activations::kBlocks) {
       return kernels.integer_pair[type](pair, first.cols, tile.blocks, tile.columns, acc_first,

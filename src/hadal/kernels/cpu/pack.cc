@@ -75,43 +75,53 @@ void put_entry(std::byte* array, int row, const T& value) {
   std::memcpy(array + sizeof(T) * row, &value, sizeof(T));
 }
 
-// Writes entry `row` of one source block: a super-block of the panel, at `out`.
-void pack_block(const BlockQ4_0& block, int row, std::byte* out) {
-  put_entry(out, row, block.scale);
-  put_nibbles(out + 32, row, halves(block.codes));
+// A super-block of the panel.
+struct Target {
+  std::byte* header;
+  const PanelStride& stride;
+  std::byte* block(int i) const {
+    return header + stride.blocks + static_cast<uint64_t>(i) * stride.block;
+  }
+  std::byte* codes(int i) const { return block(i) + stride.codes; }
+};
+
+// Writes entry `row` of one source block, which is a super-block of the panel.
+void pack_block(const BlockQ4_0& block, int row, const Target& target) {
+  put_entry(target.block(0), row, block.scale);
+  put_nibbles(target.codes(0), row, halves(block.codes));
 }
-void pack_block(const BlockIQ4_NL& block, int row, std::byte* out) {
-  put_entry(out, row, block.scale);
-  put_nibbles(out + 32, row, halves(block.codes));
+void pack_block(const BlockIQ4_NL& block, int row, const Target& target) {
+  put_entry(target.block(0), row, block.scale);
+  put_nibbles(target.codes(0), row, halves(block.codes));
 }
-void pack_block(const BlockMXFP4& block, int row, std::byte* out) {
-  put_entry(out, row, block.exponent);
-  put_nibbles(out + 16, row, halves(block.codes));
+void pack_block(const BlockMXFP4& block, int row, const Target& target) {
+  put_entry(target.block(0), row, block.exponent);
+  put_nibbles(target.codes(0), row, halves(block.codes));
 }
-void pack_block(const BlockQ4_1& block, int row, std::byte* out) {
-  put_entry(out, row, block.scale);
-  put_entry(out + 32, row, block.minimum);
-  put_nibbles(out + 64, row, halves(block.codes));
+void pack_block(const BlockQ4_1& block, int row, const Target& target) {
+  put_entry(target.block(0), row, block.scale);
+  put_entry(target.block(0) + 32, row, block.minimum);
+  put_nibbles(target.codes(0), row, halves(block.codes));
 }
-void pack_block(const BlockQ5_0& block, int row, std::byte* out) {
-  put_entry(out, row, block.scale);
+void pack_block(const BlockQ5_0& block, int row, const Target& target) {
+  put_entry(target.block(0), row, block.scale);
   CodeWords words = halves(block.codes);
   add_fifth_bits(block.high.data(), words);
-  put_nibbles(out + 32, row, words);
-  put_fifth_bits(out + 32, row, words);
+  put_nibbles(target.codes(0), row, words);
+  put_fifth_bits(target.codes(0), row, words);
 }
-void pack_block(const BlockQ5_1& block, int row, std::byte* out) {
-  put_entry(out, row, block.scale);
-  put_entry(out + 32, row, block.minimum);
+void pack_block(const BlockQ5_1& block, int row, const Target& target) {
+  put_entry(target.block(0), row, block.scale);
+  put_entry(target.block(0) + 32, row, block.minimum);
   CodeWords words = halves(block.codes);
   add_fifth_bits(block.high.data(), words);
-  put_nibbles(out + 64, row, words);
-  put_fifth_bits(out + 64, row, words);
+  put_nibbles(target.codes(0), row, words);
+  put_fifth_bits(target.codes(0), row, words);
 }
-void pack_block(const BlockQ8_0& block, int row, std::byte* out) {
-  put_entry(out, row, block.scale);
+void pack_block(const BlockQ8_0& block, int row, const Target& target) {
+  put_entry(target.block(0), row, block.scale);
   for (int g = 0; g < 8; ++g) {
-    put_word(out + 32 + 64 * g, row, load_word(block.codes.data() + 4 * g) ^ 0x80808080);
+    put_word(target.codes(0) + 64 * g, row, load_word(block.codes.data() + 4 * g) ^ 0x80808080);
   }
 }
 
@@ -141,19 +151,19 @@ CodeWords k_nibbles(const std::array<uint8_t, 128>& codes, int s) {
   return words;
 }
 
-void pack_block(const BlockQ4_K& block, int row, std::byte* out) {
-  pack_six_min(block, row, out);
-  for (int s = 0; s < 8; ++s) put_nibbles(out + 256 + 256 * s, row, k_nibbles(block.codes, s));
+void pack_block(const BlockQ4_K& block, int row, const Target& target) {
+  pack_six_min(block, row, target.header);
+  for (int s = 0; s < 8; ++s) put_nibbles(target.codes(s), row, k_nibbles(block.codes, s));
 }
-void pack_block(const BlockQ5_K& block, int row, std::byte* out) {
-  pack_six_min(block, row, out);
+void pack_block(const BlockQ5_K& block, int row, const Target& target) {
+  pack_six_min(block, row, target.header);
   for (int s = 0; s < 8; ++s) {
     CodeWords words = k_nibbles(block.codes, s);
     for (int g = 0; g < 8; ++g) {
       words.group[g] |= (load_word(block.high.data() + 4 * g) >> s & 0x01010101) << 4;
     }
-    put_nibbles(out + 256 + 320 * s, row, words);
-    put_fifth_bits(out + 256 + 320 * s, row, words);
+    put_nibbles(target.codes(s), row, words);
+    put_fifth_bits(target.codes(s), row, words);
   }
 }
 
@@ -162,38 +172,38 @@ uint32_t two_bits(const std::array<uint8_t, 64>& codes, int s, int group) {
   return load_word(codes.data() + 32 * (s / 4) + 4 * group) >> (s % 4 * 2) & 0x03030303;
 }
 
-void pack_block(const BlockQ2_K& block, int row, std::byte* out) {
-  put_entry(out, row, block.scale);
-  put_entry(out + 32, row, block.minimum);
+void pack_block(const BlockQ2_K& block, int row, const Target& target) {
+  put_entry(target.header, row, block.scale);
+  put_entry(target.header + 32, row, block.minimum);
   for (int s = 0; s < 8; ++s) {
-    std::byte* target = out + 64 + (32 + 256) * s;
-    put_entry(target, row, block.scales[2 * s]);
-    put_entry(target + 16, row, block.scales[2 * s + 1]);
+    std::byte* header = target.block(s);
+    put_entry(header, row, block.scales[2 * s]);
+    put_entry(header + 16, row, block.scales[2 * s + 1]);
     CodeWords words;
     for (int g = 0; g < 8; ++g) words.group[g] = two_bits(block.codes, s, g);
-    put_nibbles(target + 32, row, words);
+    put_nibbles(target.codes(s), row, words);
   }
 }
-void pack_block(const BlockQ3_K& block, int row, std::byte* out) {
-  put_entry(out, row, block.scale);
+void pack_block(const BlockQ3_K& block, int row, const Target& target) {
+  put_entry(target.header, row, block.scale);
   for (int s = 0; s < 8; ++s) {
-    std::byte* target = out + 32 + (32 + 256) * s;
-    put_entry(target, row, static_cast<int8_t>(q3_k_scale(block.scales, 2 * s)));
-    put_entry(target + 16, row, static_cast<int8_t>(q3_k_scale(block.scales, 2 * s + 1)));
+    std::byte* header = target.block(s);
+    put_entry(header, row, static_cast<int8_t>(q3_k_scale(block.scales, 2 * s)));
+    put_entry(header + 16, row, static_cast<int8_t>(q3_k_scale(block.scales, 2 * s + 1)));
     CodeWords words;
     for (int g = 0; g < 8; ++g) {
       const uint32_t third = load_word(block.high.data() + 4 * g) >> s & 0x01010101;
       words.group[g] = two_bits(block.codes, s, g) | third << 2;
     }
-    put_nibbles(target + 32, row, words);
+    put_nibbles(target.codes(s), row, words);
   }
 }
-void pack_block(const BlockQ6_K& block, int row, std::byte* out) {
-  put_entry(out, row, block.scale);
+void pack_block(const BlockQ6_K& block, int row, const Target& target) {
+  put_entry(target.header, row, block.scale);
   for (int s = 0; s < 8; ++s) {
-    std::byte* target = out + 32 + (32 + 384) * s;
-    put_entry(target, row, block.scales[2 * s]);
-    put_entry(target + 16, row, block.scales[2 * s + 1]);
+    std::byte* header = target.block(s);
+    put_entry(header, row, block.scales[2 * s]);
+    put_entry(header + 16, row, block.scales[2 * s + 1]);
     const int half = s / 4;
     const int j = s % 4;
     CodeWords words;
@@ -201,30 +211,32 @@ void pack_block(const BlockQ6_K& block, int row, std::byte* out) {
       const uint32_t low = load_word(block.low.data() + 64 * half + 32 * (j % 2) + 4 * g);
       words.group[g] = (low >> (j / 2 * 4) & 0x0F0F0F0F) | two_bits(block.high, s, g) << 4;
     }
-    put_nibbles(target + 32, row, words);
-    put_upper_bits(target + 32, row, words);
+    put_nibbles(target.codes(s), row, words);
+    put_upper_bits(target.codes(s), row, words);
   }
 }
-void pack_block(const BlockIQ4_XS& block, int row, std::byte* out) {
-  put_entry(out, row, block.scale);
+void pack_block(const BlockIQ4_XS& block, int row, const Target& target) {
+  put_entry(target.header, row, block.scale);
   for (int s = 0; s < 8; ++s) {
-    std::byte* target = out + 32 + (16 + 256) * s;
+    std::byte* header = target.block(s);
     const int low = block.scales_low[s / 2] >> (s % 2 * 4) & 15;
     const int high = block.scales_high[s / 4] >> (s % 4 * 2) & 3;
-    put_entry(target, row, static_cast<int8_t>((low | high << 4) - 32));
+    put_entry(header, row, static_cast<int8_t>((low | high << 4) - 32));
     std::array<uint8_t, 16> codes;
     std::copy_n(block.codes.begin() + 16 * s, 16, codes.begin());
-    put_nibbles(target + 16, row, halves(codes));
+    put_nibbles(target.codes(s), row, halves(codes));
   }
 }
 
 template <class Block>
-void pack_blocks(const std::byte* const* rows, int64_t cols, uint64_t step, std::byte* panel) {
-  for (int64_t b = 0; b < cols / Block::kElements; ++b) {
+void pack_blocks(const std::byte* const* rows, int64_t cols, const PanelStride& stride,
+                 std::byte* panel) {
+  for (int64_t b = 0; b < cols / Block::kElements; ++b, panel += stride.super) {
+    const Target target{panel, stride};
     for (int r = 0; r < kPanelRows; ++r) {
       Block block;
       std::memcpy(&block, rows[r] + b * sizeof(Block), sizeof(Block));
-      pack_block(block, r, panel + b * step);
+      pack_block(block, r, target);
     }
   }
 }
@@ -262,7 +274,7 @@ void pack_pairs(const std::byte* const* rows, int64_t cols, std::byte* panel) {
 
 }  // namespace
 
-void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, uint64_t step,
+void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, const PanelStride& stride,
                 std::byte* panel) {
   switch (dtype) {
     case DType::kF32:
@@ -274,31 +286,31 @@ void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, uint64_
     case DType::kF8E4M3:
       return pack_pairs<uint8_t>(rows, cols, panel);
     case DType::kQ4_0:
-      return pack_blocks<BlockQ4_0>(rows, cols, step, panel);
+      return pack_blocks<BlockQ4_0>(rows, cols, stride, panel);
     case DType::kQ4_1:
-      return pack_blocks<BlockQ4_1>(rows, cols, step, panel);
+      return pack_blocks<BlockQ4_1>(rows, cols, stride, panel);
     case DType::kQ5_0:
-      return pack_blocks<BlockQ5_0>(rows, cols, step, panel);
+      return pack_blocks<BlockQ5_0>(rows, cols, stride, panel);
     case DType::kQ5_1:
-      return pack_blocks<BlockQ5_1>(rows, cols, step, panel);
+      return pack_blocks<BlockQ5_1>(rows, cols, stride, panel);
     case DType::kQ8_0:
-      return pack_blocks<BlockQ8_0>(rows, cols, step, panel);
+      return pack_blocks<BlockQ8_0>(rows, cols, stride, panel);
     case DType::kQ2_K:
-      return pack_blocks<BlockQ2_K>(rows, cols, step, panel);
+      return pack_blocks<BlockQ2_K>(rows, cols, stride, panel);
     case DType::kQ3_K:
-      return pack_blocks<BlockQ3_K>(rows, cols, step, panel);
+      return pack_blocks<BlockQ3_K>(rows, cols, stride, panel);
     case DType::kQ4_K:
-      return pack_blocks<BlockQ4_K>(rows, cols, step, panel);
+      return pack_blocks<BlockQ4_K>(rows, cols, stride, panel);
     case DType::kQ5_K:
-      return pack_blocks<BlockQ5_K>(rows, cols, step, panel);
+      return pack_blocks<BlockQ5_K>(rows, cols, stride, panel);
     case DType::kQ6_K:
-      return pack_blocks<BlockQ6_K>(rows, cols, step, panel);
+      return pack_blocks<BlockQ6_K>(rows, cols, stride, panel);
     case DType::kIQ4_NL:
-      return pack_blocks<BlockIQ4_NL>(rows, cols, step, panel);
+      return pack_blocks<BlockIQ4_NL>(rows, cols, stride, panel);
     case DType::kIQ4_XS:
-      return pack_blocks<BlockIQ4_XS>(rows, cols, step, panel);
+      return pack_blocks<BlockIQ4_XS>(rows, cols, stride, panel);
     case DType::kMXFP4:
-      return pack_blocks<BlockMXFP4>(rows, cols, step, panel);
+      return pack_blocks<BlockMXFP4>(rows, cols, stride, panel);
     default:
       HADAL_CHECK(false, std::string(dtype_name(dtype)));
   }

@@ -93,7 +93,7 @@ void pack_one(const Placement& place, int64_t panel, const std::byte* zero_row) 
     rows[r] = row < source.rows ? part + static_cast<uint64_t>(row) * bytes : zero_row;
   }
   const PanelMatrix target = panel_matrix(place, {});
-  pack_panel(source.dtype, rows.data(), source.cols, target.step(panel),
+  pack_panel(source.dtype, rows.data(), source.cols, target.stride(panel),
              place.data + (target.panel(panel) - target.data));
 }
 
@@ -109,29 +109,30 @@ void pack_all(const std::vector<Placement>& places, ThreadPool& pool) {
   });
 }
 
-// Gate and up of one expert: partners super-block by super-block, or panel by panel where their
-// types differ.
+// Gate and up of one expert: their panels are partners, or take turns where their types differ.
 struct GateUpLayout {
   PanelLayout gate, up;
   uint64_t up_at;  // of up's first panel
   uint64_t bytes;  // of a panel of each
 };
 
+PanelLayout with_stride(PanelLayout layout, const PanelStride& stride) {
+  layout.even = layout.uneven = layout.lone = stride;
+  return layout;
+}
+
 GateUpLayout gate_up_layout(const MatrixSource& gate, const MatrixSource& up) {
   const PanelForm gate_form = *panel_form(gate.dtype);
   const PanelForm up_form = *panel_form(up.dtype);
   const uint64_t gate_bytes = panel_bytes(gate_form, gate.cols);
   const uint64_t bytes = gate_bytes + panel_bytes(up_form, up.cols);
-  PanelLayout layout{.pair_stride = 2 * bytes, .odd = bytes};
+  const PanelLayout layout{.pair_stride = 2 * bytes, .odd = bytes};
   if (gate_form.integer && gate.dtype == up.dtype) {
-    const uint64_t super = super_bytes(gate_form);
-    layout.step = layout.lone_step = 2 * super;
-    return {layout, layout, super, bytes};
+    return {with_stride(layout, partner_stride(gate_form, false)),
+            with_stride(layout, partner_stride(gate_form, true)), partner_offset(gate_form), bytes};
   }
-  PanelLayout up_layout = layout;
-  if (gate_form.integer) layout.step = layout.lone_step = super_bytes(gate_form);
-  if (up_form.integer) up_layout.step = up_layout.lone_step = super_bytes(up_form);
-  return {layout, up_layout, gate_bytes, bytes};
+  return {gate_form.integer ? with_stride(layout, lone_stride(gate_form)) : layout,
+          up_form.integer ? with_stride(layout, lone_stride(up_form)) : layout, gate_bytes, bytes};
 }
 
 // An extent of `memory`, or memory of one's own in `own`.

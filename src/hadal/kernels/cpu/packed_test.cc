@@ -88,13 +88,13 @@ class EveryPackedType : public ::testing::TestWithParam<DType> {
 const std::map<DType, uint64_t> kLayoutHashes = {
     {DType::kF32, 0x3391a2ef0b7a6bbc},    {DType::kF16, 0xa734eea35671cd7c},
     {DType::kBF16, 0xefe648d24f455358},   {DType::kF8E4M3, 0x84eb29f7b16d0b1c},
-    {DType::kQ4_0, 0x365a82958824ea15},   {DType::kQ4_1, 0x889ae088cf3ca250},
-    {DType::kQ5_0, 0xbee62e9634318b3e},   {DType::kQ5_1, 0xdad3bbb31d6b5b33},
-    {DType::kQ8_0, 0x314d60e335844500},   {DType::kQ2_K, 0x42b4ae9db571d7e1},
-    {DType::kQ3_K, 0x37053369f40b37b1},   {DType::kQ4_K, 0x4cbe957570957efc},
-    {DType::kQ5_K, 0x28625b1a6d9df2b6},   {DType::kQ6_K, 0xf05bcfa548b3cce8},
-    {DType::kIQ4_NL, 0x365a82958824ea15}, {DType::kIQ4_XS, 0x8520758b94dc2e7b},
-    {DType::kMXFP4, 0x1d888dee6bdce8d6},
+    {DType::kQ4_0, 0x1106607ced96a201},   {DType::kQ4_1, 0xd0201338eb2c2058},
+    {DType::kQ5_0, 0xf4eb9198dab39f16},   {DType::kQ5_1, 0xd64802bfd3e299d7},
+    {DType::kQ8_0, 0xf50e6d772ec4f09c},   {DType::kQ2_K, 0x13bffcf2040f276d},
+    {DType::kQ3_K, 0xcb560b427db2eebd},   {DType::kQ4_K, 0x66ed607b0757ba0c},
+    {DType::kQ5_K, 0xc0dae62876cfcd76},   {DType::kQ6_K, 0x175595c9d7172b84},
+    {DType::kIQ4_NL, 0x1106607ced96a201}, {DType::kIQ4_XS, 0x44045b680f5eb0b3},
+    {DType::kMXFP4, 0x69b209b14235908e},
 };
 
 TEST_P(EveryPackedType, BytesAreThoseOfTheLayoutsNumber) {

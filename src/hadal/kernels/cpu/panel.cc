@@ -99,25 +99,24 @@ ScaleAndMinimum scale_at(const PanelForm& form, const std::byte* header, const s
   return {};
 }
 
-void unpack_integer_row(const PanelForm& form, const std::byte* next, uint64_t step, int row,
-                        int64_t cols, float* target) {
+void unpack_integer_row(const PanelForm& form, const std::byte* next, const PanelStride& stride,
+                        int row, int64_t cols, float* target) {
   const auto supers = super_blocks(form.scales);
   const bool halves = form.scales == Scales::kBytePair || form.scales == Scales::kNibblePair;
   for (int64_t b = 0; b < cols / kBlock; b += supers) {
     const std::byte* header = next;
-    const std::byte* panel = header + super_header_bytes(form.scales);
-    next += step;
-    for (int i = 0; i < supers; ++i, target += kBlock) {
-      const std::byte* codes = panel + block_header_bytes(form.scales);
+    const std::byte* block = header + stride.blocks;
+    next += stride.super;
+    for (int i = 0; i < supers; ++i, target += kBlock, block += stride.block) {
+      const std::byte* codes = block + stride.codes;
       int row_codes[kBlock];
       codes_of_row(form, codes, row, row_codes);
       for (int half = 0; half < 2; ++half) {
-        const ScaleAndMinimum s = scale_at(form, header, panel, i, row, halves ? half : 0);
+        const ScaleAndMinimum s = scale_at(form, header, block, i, row, halves ? half : 0);
         for (int k = 16 * half; k < 16 * half + 16; ++k) {
           target[k] = s.scale * static_cast<float>(row_codes[k]) + s.minimum;
         }
       }
-      panel = codes + code_bytes(form.codes);
     }
   }
 }
@@ -176,8 +175,34 @@ uint64_t panel_bytes(const PanelForm& form, int64_t cols) {
 PanelLayout paired_layout(const PanelForm& form, int64_t cols) {
   const uint64_t bytes = panel_bytes(form, cols);
   if (!form.integer) return {.pair_stride = 2 * bytes, .odd = bytes};
-  const uint64_t super = super_bytes(form);
-  return {.pair_stride = 2 * bytes, .odd = super, .step = 2 * super, .lone_step = super};
+  return {.pair_stride = 2 * bytes,
+          .odd = partner_offset(form),
+          .even = partner_stride(form, false),
+          .uneven = partner_stride(form, true),
+          .lone = lone_stride(form)};
+}
+
+PanelStride lone_stride(const PanelForm& form) {
+  return {super_bytes(form), static_cast<uint64_t>(super_header_bytes(form.scales)),
+          block_bytes(form), static_cast<uint64_t>(block_header_bytes(form.scales))};
+}
+
+PanelStride partner_stride(const PanelForm& form, bool second) {
+  const auto super_header = static_cast<uint64_t>(super_header_bytes(form.scales));
+  const auto header = static_cast<uint64_t>(block_header_bytes(form.scales));
+  const auto codes = static_cast<uint64_t>(code_bytes(form.codes));
+  PanelStride stride{2 * super_bytes(form), 2 * super_header, 2 * block_bytes(form), 2 * header};
+  if (second) {
+    stride.blocks += header - partner_offset(form);
+    stride.codes += codes - header;
+  }
+  return stride;
+}
+
+// A panel begins with a super-block's header, or with a block's where it has none of the kind.
+uint64_t partner_offset(const PanelForm& form) {
+  const int64_t header = super_header_bytes(form.scales);
+  return static_cast<uint64_t>(header > 0 ? header : block_header_bytes(form.scales));
 }
 
 std::unique_ptr<PanelMemory> PanelMemory::make(uint64_t bytes) {
@@ -220,8 +245,8 @@ void unpack_row(const PanelMatrix& matrix, int64_t row, float* target) {
   const std::byte* panel = matrix.panel(row / kPanelRows);
   const int lane = static_cast<int>(row % kPanelRows);
   if (form->integer) {
-    const uint64_t step = matrix.step(row / kPanelRows);
-    return unpack_integer_row(*form, panel, step, lane, matrix.cols, target);
+    const PanelStride& stride = matrix.stride(row / kPanelRows);
+    return unpack_integer_row(*form, panel, stride, lane, matrix.cols, target);
   }
 
   const int64_t scale_columns = (matrix.cols + kFp8Block - 1) / kFp8Block;

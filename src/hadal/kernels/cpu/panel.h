@@ -1,35 +1,36 @@
 // Weights in panels of 16 rows. One form per element type; all integer forms share one
 // micro-kernel.
 //
-// Integer forms. A panel is a sequence of super-blocks; a super-block is a header, then its blocks
-// of 32 columns; a block is its own header, then its codes. "[16]" is one entry per row.
+// clang-format off
+// Integer forms. A panel is a sequence of super-blocks; a super-block is a header, then its blocks of
+// 32 columns; a block is its own header, then its codes. "[16]" is one entry per row.
 //
-//   codes    kNibble  4 lines of 64 bytes. Byte 4 r + j of line i: low nibble row r, column 4 i +
-//   j; high
-//                     nibble column 16 + 4 i + j. So one line is two operands of a 4-way byte dot
-//                     product.
+//   codes    kNibble  4 lines of 64 bytes. Byte 4 r + j of line i: low nibble row r, column 4 i + j;
+//                     high nibble column 16 + 4 i + j. So one line is two operands of a 4-way byte
+//                     dot product.
 //            kFive    nibbles, then a line whose byte 4 r + j has in bit g bit 4 of column 4 g + j
 //            kSix     nibbles, then two lines: bits 2 g.. of byte 4 r + j are bits 4, 5 of column
 //                     16 p + 4 g + j in line p
 //            kByte    8 lines, byte 4 r + j of line g is column 4 g + j, plus 128
-//   scales   kHalf        block: f16 [16]                                       value = s (code -
-//   zero)
-//            kHalfMin     block: f16 s [16], f16 m [16]                         value = s code + m
-//            kExponent    block: u8 e [16]                          value = 2^(e - 128) (code -
-//            zero) kSixMin      super, 8 blocks: f16 d [16], f16 m [16], low [8][16], high [4][16];
-//            block i has
-//                         the low nibbles of its scale and minimum in low[i], their upper two bits
-//                         in the nibble i % 2 of high[i / 2]                  value = d scale code
-//                         - m minimum
-//            kByte        super, 8 blocks: f16 d [16]; block: s8 [16]    value = d scale (code -
-//            zero) kBytePair    super, 8 blocks: f16 d [16]; block: s8 [2][16], a scale for 16
-//            columns kNibblePair  super, 8 blocks: f16 d [16], f16 m [16]; block: u8 [2][16], scale
-//            in the low
-//                         nibble, minimum in the high one, of 16 columns
+//   scales   kHalf        block: f16 s [16]                            value = s (code - zero)
+//            kHalfMin     block: f16 s [16], f16 m [16]                value = s code + m
+//            kExponent    block: u8 e [16]                    value = 2^(e - 128) (code - zero)
+//            kSixMin      super, 8 blocks: f16 d [16], f16 m [16], low [8][16], high [4][16]; block
+//                         i has the low nibbles of its scale and minimum in low[i], their upper two
+//                         bits in the nibble i % 2 of high[i / 2]
+//                                                           value = d scale code - m minimum
+//            kByte        super, 8 blocks: f16 d [16]; block: s8 [16]
+//                                                           value = d scale (code - zero)
+//            kBytePair    super, 8 blocks: f16 d [16]; block: s8 [2][16], a scale for 16 columns
+//            kNibblePair  super, 8 blocks: f16 d [16], f16 m [16]; block: u8 [2][16], scale in the
+//                         low nibble, minimum in the high one, of 16 columns
+// clang-format on
 //
-// Panels of a matrix go in pairs, 2 q and 2 q + 1, whose super-blocks alternate, so that a kernel
-// for both reads one stream; a last panel without a partner stands alone. In an expert the partners
-// are panel p of gate and panel p of up, where the two have one type.
+// Panels of a matrix go in pairs, 2 q and 2 q + 1, part by part: both headers of a super-block,
+// both headers of its first block, both blocks' codes, and so on. A kernel for both so reads one
+// stream from front to back, which is what memory and prefetchers like best. A last panel without a
+// partner stands alone. In an expert the partners are panel p of gate and panel p of up, where the
+// two have one type.
 //
 // Float forms hold columns, padded with zeros to a multiple of 4, in the type's own width:
 //   F32, F16: column k as [16]. BF16: columns 2 k and 2 k + 1 interleaved, [16][2]. FP8: columns 4
@@ -50,7 +51,7 @@ namespace hadal::kernels::cpu {
 
 // Names the bytes that all of the above make. Any change of them takes the next number: files of
 // packed weights outlive the program that wrote them.
-inline constexpr std::string_view kPanelLayout = "panel16/2";
+inline constexpr std::string_view kPanelLayout = "panel16/3";
 
 enum class Codes : uint8_t { kNibble, kFive, kSix, kByte };
 enum class Scales : uint8_t {
@@ -130,11 +131,13 @@ Result<PanelForm> panel_form(DType dtype);
 // Columns of a float form with its padding.
 constexpr int64_t padded_columns(int64_t cols) { return (cols + 3) / 4 * 4; }
 constexpr int64_t panel_count(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
-// Integer forms: bytes of one super-block.
+// Integer forms: bytes of one block and of one super-block, of one panel.
+constexpr uint64_t block_bytes(const PanelForm& form) {
+  return static_cast<uint64_t>(block_header_bytes(form.scales) + code_bytes(form.codes));
+}
 constexpr uint64_t super_bytes(const PanelForm& form) {
-  return static_cast<uint64_t>(super_header_bytes(form.scales) +
-                               super_blocks(form.scales) *
-                                   (block_header_bytes(form.scales) + code_bytes(form.codes)));
+  return static_cast<uint64_t>(super_header_bytes(form.scales)) +
+         static_cast<uint64_t>(super_blocks(form.scales)) * block_bytes(form);
 }
 uint64_t panel_bytes(const PanelForm& form, int64_t cols);
 
@@ -142,9 +145,14 @@ uint64_t panel_bytes(const PanelForm& form, int64_t cols);
 struct PanelLayout {
   uint64_t pair_stride = 0;  // from an even panel to the next even one
   uint64_t odd = 0;          // from an even panel to the odd one after it
-  uint64_t step = 0;         // integer forms: from a super-block to the panel's next
-  uint64_t lone_step = 0;    // the same of a last panel with an even number
+  // Integer forms: of even and of odd panels, and of a last panel with an even number.
+  PanelStride even = {}, uneven = {}, lone = {};
 };
+// Integer forms: of a panel by itself, and of the two of a pair; the second begins partner_offset()
+// behind the first.
+PanelStride lone_stride(const PanelForm& form);
+PanelStride partner_stride(const PanelForm& form, bool second);
+uint64_t partner_offset(const PanelForm& form);
 // Of a matrix by itself, its panels in pairs.
 PanelLayout paired_layout(const PanelForm& form, int64_t cols);
 
@@ -163,8 +171,9 @@ struct PanelMatrix {
     return data + static_cast<uint64_t>(p / 2) * layout.pair_stride +
            static_cast<uint64_t>(p % 2) * layout.odd;
   }
-  uint64_t step(int64_t p) const {
-    return p % 2 == 0 && p + 1 == panels() ? layout.lone_step : layout.step;
+  const PanelStride& stride(int64_t p) const {
+    if (p % 2 == 1) return layout.uneven;
+    return p + 1 == panels() ? layout.lone : layout.even;
   }
 };
 
@@ -183,8 +192,8 @@ class PanelMemory {
 };
 
 // Packs 16 rows of the file's bytes, each row_bytes(dtype, cols) long, as one panel: every byte of
-// its super-blocks, which lie `step` apart.
-void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, uint64_t step,
+// its super-blocks. `stride`: of integer forms.
+void pack_panel(DType dtype, const std::byte* const* rows, int64_t cols, const PanelStride& stride,
                 std::byte* panel);
 
 // target[0, cols) = row `row` of the matrix.

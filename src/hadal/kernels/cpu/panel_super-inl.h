@@ -219,26 +219,20 @@ struct SuperStep {
     }
   }
 
-  // Super-blocks at super[p]; what lies at far[p] is called into the caches (null: nothing).
-  HADAL_INLINE void run(const uint8_t* const* super, const uint8_t* const* far,
-                        const ActQuarter* tile, float* const* acc) {
+  // The super-block that `place` is at, whose headers and blocks it knows, and calls what is ahead.
+  template <class Place>
+  HADAL_INLINE void run(const Place& place, const ActQuarter* tile, float* const* acc) {
+    place.call_headers();
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) {
-      if (far != nullptr) prefetch<S::kSuperHeader>(far[p]);
-      scales[p].load_super(super[p]);
-    }
+    for (int p = 0; p < kPanels; ++p) scales[p].load_super(place.header(p));
 #pragma GCC unroll 1
     for (int i = 0; i < S::kSuper; ++i) {
       U8x64 w[kPanels][8];
-      const int64_t at = S::kSuperHeader + i * S::kBytes;
+      place.call_blocks(i);
 #pragma GCC unroll 2
       for (int p = 0; p < kPanels; ++p) {
-        if (far != nullptr) prefetch<S::kBytes>(far[p] + at);
-      }
-#pragma GCC unroll 2
-      for (int p = 0; p < kPanels; ++p) {
-        scales[p].load_block(super[p] + at, i);
-        load_codes<Form::kCodes, Form::kLevels>(super[p] + at + S::kHeader, w[p]);
+        scales[p].load_block(place.block(p, i), i);
+        load_codes<Form::kCodes, Form::kLevels>(place.codes(p, i), w[p]);
       }
       add_block(w, i, tile + i / 2 * columns);
     }
@@ -247,38 +241,54 @@ struct SuperStep {
 };
 
 // One panel: the last of an odd number.
+struct LonePlace {
+  HADAL_INLINE void call_headers() const {}
+  HADAL_INLINE void call_blocks(int) const {}
+  HADAL_INLINE const uint8_t* header(int) const { return at; }
+  HADAL_INLINE const uint8_t* block(int, int i) const {
+    return at + stride.blocks + static_cast<uint64_t>(i) * stride.block;
+  }
+  HADAL_INLINE const uint8_t* codes(int p, int i) const { return block(p, i) + stride.codes; }
+  const uint8_t* at;
+  PanelStride stride;
+};
+
 template <class Form>
-void multiply_super_panel(const std::byte* panel, uint64_t step, int64_t cols,
+void multiply_super_panel(const std::byte* panel, const PanelStride& stride, int64_t cols,
                           const ActQuarter* tile, int32_t columns, float* acc) {
-  const auto* next = reinterpret_cast<const uint8_t*>(panel);
+  LonePlace place{reinterpret_cast<const uint8_t*>(panel), stride};
   clear(acc, columns);
   SuperStep<Form, 1, 0> super;
   super.columns = columns;
-  for (int64_t k = 0; k < cols / kSuperColumns; ++k, next += step, tile += 4 * columns) {
-    super.run(&next, nullptr, tile, &acc);
+  for (int64_t k = 0; k < cols / kSuperColumns; ++k, tile += 4 * columns) {
+    super.run(place, tile, &acc);
+    place.at += stride.super;
   }
 }
+
+// The second of two partners by itself, after the first: what is ahead has been called.
+template <class Form>
+struct SecondPlace {
+  HADAL_INLINE void call_headers() const {}
+  HADAL_INLINE void call_blocks(int) const {}
+  HADAL_INLINE const uint8_t* header(int) const { return stream.header(1); }
+  HADAL_INLINE const uint8_t* block(int, int i) const { return stream.block(1, i); }
+  HADAL_INLINE const uint8_t* codes(int, int i) const { return stream.codes(1, i); }
+  const PairStream<Form>& stream;
+};
 
 template <class Form, int kColumns>
 HADAL_INLINE void super_pair(const PanelPair& pair, int64_t cols, const ActQuarter* tile,
                              int32_t columns, float* const* acc) {
   clear(acc[0], columns);
   clear(acc[1], columns);
-  const auto* first = reinterpret_cast<const uint8_t*>(pair.first);
-  const int64_t apart = reinterpret_cast<const uint8_t*>(pair.second) - first;
-  const auto* ahead = first + kPrefetchAhead;
   const int64_t supers = cols / kSuperColumns;
-  const auto* end = first + static_cast<uint64_t>(supers) * pair.step;
-  const int64_t to_next = reinterpret_cast<const uint8_t*>(pair.next) - end;
+  PairStream<Form> stream(pair, supers);
   SuperStep<Form, kPairs ? 2 : 1, kColumns> super;
   super.columns = kColumns == 0 ? columns : kColumns;
-  for (int64_t k = 0; k < supers; ++k, first += pair.step, tile += 4 * super.columns) {
-    const uint8_t* both[2] = {first, first + apart};
-    const uint8_t* far[2] = {ahead >= end ? ahead + to_next : ahead, nullptr};
-    far[1] = far[0] + apart;
-    ahead += pair.step;
-    super.run(both, far, tile, acc);
-    if constexpr (!kPairs) super.run(both + 1, far + 1, tile, acc + 1);
+  for (int64_t k = 0; k < supers; ++k, stream.next(), tile += 4 * super.columns) {
+    super.run(stream, tile, acc);
+    if constexpr (!kPairs) super.run(SecondPlace<Form>{stream}, tile, acc + 1);
   }
 }
 

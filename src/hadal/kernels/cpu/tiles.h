@@ -35,8 +35,9 @@ inline int32_t tile_columns(int64_t rows, int64_t tile) {
 void multiply_panel(const KernelTable& kernels, const PanelMatrix& matrix, int64_t panel,
                     const Tile& tile, float* acc);
 
-// Two panels of one tile, of one matrix or of two with the same columns: together where that is
-// faster. The bits are those of multiply_panel. `next`: which weights this thread will read then.
+// Two panels of one tile, both of one matrix, the first an even one, or of an expert's gate and up:
+// together where they are partners (panel.h). The bits are those of multiply_panel. `next`: which
+// weights this thread will read then.
 void multiply_panels(const KernelTable& kernels, const PanelMatrix& first, int64_t first_panel,
                      const PanelMatrix& second, int64_t second_panel, const std::byte* next,
                      const Tile& tile, float* acc_first, float* acc_second);
