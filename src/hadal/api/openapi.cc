@@ -12,6 +12,7 @@
 #include "hadal/api/batches.h"
 #include "hadal/api/openai.h"
 #include "hadal/api/responses.h"
+#include "hadal/base/ascii.h"
 #include "hadal/base/check.h"
 #include "hadal/base/limits.h"
 
@@ -295,7 +296,7 @@ std::string operation_id(const Endpoint& endpoint) {
   std::string id(endpoint.method);
   id += endpoint.path;
   for (char& c : id) {
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    c = lower(c);
     if (c < '0' || (c > '9' && c < 'a') || c > 'z') c = '_';
   }
   return id;
@@ -357,12 +358,6 @@ json::object operation(const Endpoint& endpoint) {
   }
   root["responses"] = std::move(answers);
   return root;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
 }
 
 }  // namespace

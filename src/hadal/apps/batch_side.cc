@@ -19,23 +19,6 @@ constexpr size_t kAnswerBytesMax = 32u << 20;
 // How soon a load that falls is seen.
 constexpr milliseconds kLook{200};
 
-class LiveTap final : public net::AnswerTap {
- public:
-  explicit LiveTap(std::shared_ptr<std::atomic<int32_t>> count) : count_(std::move(count)) {
-    ++*count_;
-  }
-  ~LiveTap() override { leave(); }
-  void on_head(int, const std::vector<net::Header>&) override {}
-  void on_bytes(std::string_view) override {}
-  void on_end(bool) override { leave(); }
-
- private:
-  void leave() {
-    if (auto count = std::exchange(count_, nullptr)) --*count;
-  }
-  std::shared_ptr<std::atomic<int32_t>> count_;
-};
-
 int64_t retry_seconds(const std::vector<net::Header>& headers) {
   const std::string_view text = net::find_header(headers, "retry-after");
   int64_t value = 0;
@@ -49,10 +32,6 @@ gateway::CallAnswer refusal(const Error& error) {
 }
 
 }  // namespace
-
-void LiveCount::watch(net::ResponseWriter& writer) {
-  writer.tap(std::make_shared<LiveTap>(count_));
-}
 
 class LineSender::Sent final : public Call {
  public:

@@ -22,20 +22,10 @@
 #include "hadal/gateway/batch_config.h"
 #include "hadal/gateway/batch_runner.h"
 #include "hadal/gateway/batch_store.h"
+#include "hadal/gateway/live_count.h"
 #include "hadal/obs/registry.h"
 
 namespace hadal::apps {
-
-// Requests under way that are not a batch's.
-class LiveCount {
- public:
-  // From here to the end of the answer.
-  void watch(net::ResponseWriter& writer);
-  int32_t now() const { return *count_; }
-
- private:
-  const std::shared_ptr<std::atomic<int32_t>> count_ = std::make_shared<std::atomic<int32_t>>(0);
-};
 
 // Lines as requests that come from within. One thread, which pumps what has come back; `wake` is
 // called from any when there is something to pump.
@@ -85,7 +75,7 @@ class BatchSide {
   const std::shared_ptr<obs::Registry> registry_;
   const Clock& clock_;
   const LogSink log_;
-  LiveCount live_;
+  gateway::LiveCount live_;
   std::unique_ptr<gateway::BatchStore> store_;  // null: none is configured
   std::unique_ptr<LineSender> sender_;
   std::unique_ptr<gateway::BatchRunner> runner_;

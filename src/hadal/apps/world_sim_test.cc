@@ -15,6 +15,7 @@
 #include <queue>
 
 #include "hadal/base/rng.h"
+#include "hadal/gateway/calendar.h"
 #include "hadal/gateway/fair_queue.h"
 #include "hadal/gateway/fleet.h"
 #include "hadal/gateway/limit_book.h"

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "hadal/base/ascii.h"
+
 namespace hadal::gateway {
 namespace {
 
@@ -27,12 +29,6 @@ void append_utf8(uint32_t code, std::string* text) {
   byte(0x80 | (code & 0x3F));
 }
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : 0;
-}
-
 // Small letters, one kind of apostrophe, single spaces, nothing in front of the first letter.
 std::string plain(std::string_view text) {
   constexpr std::string_view kCurly = "\xE2\x80\x99";
@@ -48,7 +44,7 @@ std::string plain(std::string_view text) {
     const bool mark = c == '*' || c == '#' || c == '"' || c == '>' || c == '_';
     if ((gap || mark) && out.empty()) continue;
     if (gap && out.back() == ' ') continue;
-    out += gap ? ' ' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    out += gap ? ' ' : lower(c);
   }
   return out;
 }
@@ -139,7 +135,7 @@ void AnswerScan::begin_string() {
 
 void AnswerScan::in_string(char c) {
   if (hex_left_ > 0) {
-    hex_ = hex_ * 16 + static_cast<uint32_t>(hex_digit(c));
+    hex_ = hex_ * 16 + static_cast<uint32_t>(std::max(hex_digit(c), 0));
     if (--hex_left_ == 0) take_unit(hex_);
   } else if (escaped_) {
     escaped_ = false;

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <vector>
 
+#include "hadal/base/ascii.h"
 #include "hadal/base/hash.h"
 #include "hadal/base/limits.h"
 
@@ -106,13 +107,6 @@ class Walker {
   size_t at_;
 };
 
-int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 // What a string in quotes says. Names of fields and models are short and mostly plain; \u escapes
 // beyond ASCII are left as they are, which makes them no name that anybody knows.
 std::string unquoted(std::string_view raw) {
@@ -128,9 +122,10 @@ std::string unquoted(std::string_view raw) {
     constexpr std::string_view kFrom = "nrtbf", kTo = "\n\r\t\b\f";
     if (const size_t known = kFrom.find(c); known != std::string_view::npos) {
       text += kTo[known];
-    } else if (c == 'u' && i + 4 < raw.size() + 0 && hex(raw[i + 1]) == 0 && hex(raw[i + 2]) == 0 &&
-               hex(raw[i + 3]) >= 0 && hex(raw[i + 3]) < 8 && hex(raw[i + 4]) >= 0) {
-      text += static_cast<char>(hex(raw[i + 3]) * 16 + hex(raw[i + 4]));
+    } else if (c == 'u' && i + 4 < raw.size() && hex_digit(raw[i + 1]) == 0 &&
+               hex_digit(raw[i + 2]) == 0 && hex_digit(raw[i + 3]) >= 0 &&
+               hex_digit(raw[i + 3]) < 8 && hex_digit(raw[i + 4]) >= 0) {
+      text += static_cast<char>(hex_digit(raw[i + 3]) * 16 + hex_digit(raw[i + 4]));
       i += 4;
     } else if (c == 'u') {
       text += "\\u";

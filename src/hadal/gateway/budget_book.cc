@@ -1,15 +1,9 @@
 #include "hadal/gateway/budget_book.h"
 
 #include <algorithm>
-#include <chrono>
 
 namespace hadal::gateway {
 namespace {
-
-using std::chrono::days;
-using std::chrono::sys_days;
-
-constexpr int64_t kDaySeconds = 24 * 3600;
 
 constexpr const char* kSchema = R"(
   CREATE TABLE IF NOT EXISTS backend_budget(
@@ -30,20 +24,6 @@ constexpr const char* kState =
     "SELECT spent, held FROM backend_budget WHERE backend = ? AND month = ?";
 
 }  // namespace
-
-int64_t budget_month(int64_t unix_seconds) {
-  const int64_t day = unix_seconds / kDaySeconds - (unix_seconds % kDaySeconds < 0 ? 1 : 0);
-  const std::chrono::year_month_day date{sys_days(days(day))};
-  return (static_cast<int>(date.year()) - 1970) * 12 +
-         static_cast<int64_t>(static_cast<unsigned>(date.month())) - 1;
-}
-
-int64_t budget_month_begin(int64_t month) {
-  const std::chrono::year_month_day date(std::chrono::year(static_cast<int>(1970 + month / 12)),
-                                         std::chrono::month(static_cast<unsigned>(month % 12 + 1)),
-                                         std::chrono::day(1));
-  return sys_days(date).time_since_epoch().count() * kDaySeconds;
-}
 
 Result<std::shared_ptr<BudgetBook>> BudgetBook::open(const std::string& path) {
   HADAL_TRY(Database database, Database::open(path, Sync::kProcess));

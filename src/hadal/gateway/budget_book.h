@@ -16,16 +16,12 @@
 
 namespace hadal::gateway {
 
-// Months since 1970, UTC; and the first second of one.
-int64_t budget_month(int64_t unix_seconds);
-int64_t budget_month_begin(int64_t month);
-
 class BudgetBook {
  public:
   // Errors: see Database::open.
   static Result<std::shared_ptr<BudgetBook>> open(const std::string& path);
 
-  // Money in billionths (limits.h). False: it does not fit under `limit`.
+  // `month` as in calendar.h, money in billionths (limits.h). False: it does not fit under `limit`.
   Result<bool> hold(const std::string& backend, int64_t month, int64_t nanos, int64_t limit);
   // `held` of hold() becomes `spent`.
   Status settle(const std::string& backend, int64_t month, int64_t held, int64_t spent);

@@ -88,12 +88,5 @@ TEST(BudgetBook, IsNeverExceededByMany) {
   EXPECT_EQ(state->held, 0);
 }
 
-TEST(BudgetBook, MonthsAreTheCalendars) {
-  EXPECT_EQ(budget_month(0), 0);
-  EXPECT_EQ(budget_month(1'764'547'199), 12 * 55 + 10);  // 2025-11-30T23:59:59Z
-  EXPECT_EQ(budget_month(1'764'547'200), 12 * 55 + 11);
-  EXPECT_EQ(budget_month_begin(12 * 55 + 11), 1'764'547'200);
-}
-
 }  // namespace
 }  // namespace hadal::gateway

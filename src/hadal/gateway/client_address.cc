@@ -5,17 +5,12 @@
 #include <algorithm>
 #include <charconv>
 
+#include "hadal/base/ascii.h"
+
 namespace hadal::gateway {
 namespace {
 
 constexpr size_t kHopsMax = 64;  // the rightmost; nobody has more proxies
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool equals(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
-}
 
 std::string_view trimmed(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t");
@@ -62,7 +57,7 @@ std::optional<Address> parse_node(std::string_view text) {
 std::string_view forwarded_for(std::string_view element) {
   for (const std::string_view pair : split(element, ';')) {
     const size_t equal = pair.find('=');
-    if (equal != pair.npos && equals(trimmed(pair.substr(0, equal)), "for")) {
+    if (equal != pair.npos && equal_in_any_case(trimmed(pair.substr(0, equal)), "for")) {
       return trimmed(pair.substr(equal + 1));
     }
   }
@@ -72,7 +67,7 @@ std::string_view forwarded_for(std::string_view element) {
 std::vector<std::string> elements(const std::vector<net::Header>& headers, std::string_view name) {
   std::vector<std::string> all;
   for (const net::Header& header : headers) {
-    if (!equals(header.name, name)) continue;
+    if (!equal_in_any_case(header.name, name)) continue;
     for (const std::string_view part : split(header.value, ',')) all.emplace_back(part);
   }
   return all;

@@ -223,14 +223,7 @@ tl::expected<Config, ConfigErrors> read_config(std::string_view yaml,
 Result<Config> load_config(const std::string& path, const ConfigContext& context) {
   HADAL_TRY(const std::string text, read_file(path, kConfigBytesMax));
   auto config = read_config(text, context);
-  if (!config) {
-    std::string lines;
-    for (const ConfigError& error : config.error()) {
-      lines += fmt::format("{}{}:{}:{}: {}", lines.empty() ? "" : "\n", path, error.at.line,
-                           error.at.column, error.what);
-    }
-    return fail(Code::kInvalidInput, lines);
-  }
+  if (!config) return fail(Code::kInvalidInput, error_lines(config.error(), path));
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
   make_absolute(folder, &config->server.keys_file);

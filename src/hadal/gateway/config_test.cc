@@ -22,16 +22,9 @@ tl::expected<Config, ConfigErrors> read(std::string_view yaml) {
   return read_config(yaml, context());
 }
 
-// "line:column: what", one a line.
 std::string errors_of(std::string_view yaml) {
   const auto config = read(yaml);
-  if (config) return "none";
-  std::string text;
-  for (const ConfigError& error : config.error()) {
-    text += fmt::format("{}{}:{}: {}", text.empty() ? "" : "\n", error.at.line, error.at.column,
-                        error.what);
-  }
-  return text;
+  return config ? "none" : error_lines(config.error());
 }
 
 TEST(Config, EveryKindOfField) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "hadal/base/ascii.h"
+
 namespace hadal::gateway {
 namespace {
 
@@ -17,14 +19,6 @@ constexpr std::string_view kExposed =
     "Retry-After, X-Request-Id, X-Hadal-Backend, X-Hadal-Cache, X-Hadal-Limit, X-Hadal-Soft-Limit, "
     "X-Hadal-Route, X-Hadal-Rollout";
 constexpr size_t kAskedMax = 100;  // headers that one preflight names
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
-}
 
 std::vector<std::string> listed(std::string_view text) {
   std::vector<std::string> names;

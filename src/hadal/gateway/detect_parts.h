@@ -5,14 +5,12 @@
 #include <string_view>
 #include <vector>
 
+#include "hadal/base/ascii.h"
 #include "hadal/gateway/detect.h"
 
 namespace hadal::gateway {
 
-constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
-constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 constexpr bool is_word(char c) { return is_digit(c) || is_letter(c); }
-constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
 // The digits from `at` (a digit) on, with separators between them, looked at in every way that
 // counts. Returns where to go on.

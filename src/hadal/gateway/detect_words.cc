@@ -90,8 +90,7 @@ constexpr std::string_view kSecretNames[] = {
 bool ends_with_name(std::string_view before) {
   return std::any_of(std::begin(kSecretNames), std::end(kSecretNames), [&](std::string_view name) {
     return before.size() >= name.size() &&
-           std::equal(name.begin(), name.end(), before.end() - static_cast<ptrdiff_t>(name.size()),
-                      [](char a, char b) { return a == lower(b); });
+           equal_in_any_case(before.substr(before.size() - name.size()), name);
   });
 }
 

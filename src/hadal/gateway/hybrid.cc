@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "hadal/gateway/answer_bound.h"
+#include "hadal/gateway/calendar.h"
 #include "hadal/gateway/passing.h"
 
 namespace hadal::gateway {
@@ -32,32 +33,10 @@ bool is_wanted(const Config& config) {
 
 int64_t nanos_of(double money) { return static_cast<int64_t>(money * kNanosPerUnit); }
 
-// Counts a request as long as its answer is looked at.
-class LocalTap final : public net::AnswerTap {
- public:
-  explicit LocalTap(std::shared_ptr<std::atomic<int64_t>> count) : count_(std::move(count)) {
-    ++*count_;
-  }
-  ~LocalTap() override { leave(); }
-  void on_head(int, const std::vector<net::Header>&) override {}
-  void on_bytes(std::string_view) override {}
-  void on_end(bool) override { leave(); }
-
- private:
-  void leave() {
-    if (!std::exchange(left_, true)) --*count_;
-  }
-  const std::shared_ptr<std::atomic<int64_t>> count_;
-  bool left_ = false;
-};
-
 }  // namespace
 
 HybridDesk::HybridDesk(const Clock& clock, std::shared_ptr<obs::Registry> registry, LogSink log)
-    : clock_(clock),
-      log_(std::move(log)),
-      metrics_(std::move(registry)),
-      at_local_(std::make_shared<std::atomic<int64_t>>(0)) {}
+    : clock_(clock), log_(std::move(log)), metrics_(std::move(registry)) {}
 
 Status HybridDesk::configure(const Config& config) {
   std::shared_ptr<Rules> rules;
@@ -121,7 +100,7 @@ std::shared_ptr<Crossing> HybridDesk::cross(const net::HttpRequest& request, con
   ask.headers = &request.headers;
   ask.prompt_tokens = prompt_tokens(request);
   ask.local_ready = !ready_ || ready_();
-  ask.local_load = static_cast<double>(*at_local_) / rules->routes.local_places();
+  ask.local_load = static_cast<double>(at_local_.now()) / rules->routes.local_places();
   ask.now = clock_.unix_seconds();
   ask.only = &choice.backends;
   RoutePlan plan = rules->routes.plan(ask);
@@ -129,13 +108,11 @@ std::shared_ptr<Crossing> HybridDesk::cross(const net::HttpRequest& request, con
       new Crossing(shared_from_this(), rules, std::move(screening), std::move(plan)));
 }
 
-void HybridDesk::goes_local(net::ResponseWriter& writer) const {
-  writer.tap(std::make_shared<LocalTap>(at_local_));
-}
+void HybridDesk::goes_local(net::ResponseWriter& writer) const { at_local_.watch(writer); }
 
 void HybridDesk::show_budget(const std::string& backend, int64_t limit) const {
   if (budgets_ == nullptr) return;
-  const auto state = budgets_->state(backend, budget_month(clock_.unix_seconds()));
+  const auto state = budgets_->state(backend, month_of(clock_.unix_seconds()));
   if (!state) return;
   metrics_.budget(backend, static_cast<double>(limit - state->spent - state->held) / kNanosPerUnit,
                   static_cast<double>(state->spent) / kNanosPerUnit);
@@ -171,7 +148,7 @@ bool Crossing::mask(const net::HttpRequest& request) {
 
 std::shared_ptr<BudgetHold> Crossing::hold(const BackendConfig& backend,
                                            const net::HttpRequest& request, std::string* body) {
-  const int64_t month = budget_month(desk_->clock_.unix_seconds());
+  const int64_t month = month_of(desk_->clock_.unix_seconds());
   const int64_t limit = nanos_of(backend.cost.budget_per_month);
   const auto bound = bound_answer(request.path, body, backend.cost.answer_max);
   if (!bound || desk_->budgets_ == nullptr) return nullptr;
@@ -275,7 +252,7 @@ std::optional<Crossing::Refusal> Crossing::refusal(std::string_view model) const
     const int64_t now = desk_->clock_.unix_seconds();
     return Refusal{429, "budget_exhausted",
                    fmt::format("what the backends of '{}' may cost this month is spent", model),
-                   budget_month_begin(budget_month(now) + 1) - now};
+                   month_begin(month_of(now) + 1) - now};
   }
   return {};
 }

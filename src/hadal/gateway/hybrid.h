@@ -25,6 +25,7 @@
 #include "hadal/gateway/config.h"
 #include "hadal/gateway/directory.h"
 #include "hadal/gateway/journey.h"
+#include "hadal/gateway/live_count.h"
 #include "hadal/gateway/masker.h"
 #include "hadal/gateway/route_book.h"
 #include "hadal/gateway/screener.h"
@@ -74,7 +75,7 @@ class HybridDesk : public std::enable_shared_from_this<HybridDesk> {
   mutable HybridMetrics metrics_;
   std::shared_ptr<BudgetBook> budgets_;  // null: no store
   std::function<bool()> ready_;
-  const std::shared_ptr<std::atomic<int64_t>> at_local_;  // requests
+  const LiveCount at_local_;
   std::atomic<bool> on_{false};
   mutable std::mutex mutex_;
   std::shared_ptr<const Rules> rules_;

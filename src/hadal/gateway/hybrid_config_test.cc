@@ -17,13 +17,7 @@ constexpr const char* kBackends = R"(backends:
 
 std::string errors(const std::string& yaml) {
   const auto config = read_config(kBackends + yaml, kContext);
-  if (config) return "good";
-  std::string lines;
-  for (const ConfigError& error : config.error()) {
-    lines += (lines.empty() ? "" : "\n") + std::to_string(error.at.line) + ":" +
-             std::to_string(error.at.column) + ": " + error.what;
-  }
-  return lines;
+  return config ? "good" : error_lines(config.error());
 }
 
 TEST(HybridConfig, SaysAll) {

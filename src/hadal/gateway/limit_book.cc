@@ -4,14 +4,12 @@
 #include <chrono>
 #include <cmath>
 
+#include "hadal/gateway/calendar.h"
+
 namespace hadal::gateway {
 namespace {
 
-using std::chrono::days;
 using std::chrono::seconds;
-using std::chrono::sys_days;
-
-constexpr int64_t kDaySeconds = 86'400;
 
 int64_t second_of(Moment now) { return std::chrono::duration_cast<seconds>(now.mono).count(); }
 
@@ -20,21 +18,6 @@ Nanos from_seconds(double value) {
 }
 
 }  // namespace
-
-int64_t day_of(int64_t unix_seconds) { return unix_seconds / kDaySeconds; }
-
-int64_t month_of(int64_t unix_seconds) {
-  const std::chrono::year_month_day date(sys_days(days(day_of(unix_seconds))));
-  return (static_cast<int>(date.year()) - 1970) * 12 +
-         static_cast<int64_t>(static_cast<unsigned>(date.month())) - 1;
-}
-
-int64_t month_begin(int64_t month) {
-  const std::chrono::year_month_day date(std::chrono::year(static_cast<int>(1970 + month / 12)),
-                                         std::chrono::month(static_cast<unsigned>(month % 12 + 1)),
-                                         std::chrono::day(1));
-  return sys_days(date).time_since_epoch().count() * kDaySeconds;
-}
 
 LimitValues LimitBook::scaled(const LimitValues& limits) const {
   if (share_ >= 1) return limits;

@@ -40,10 +40,6 @@ struct Moment {
   int64_t unix_seconds = 0;  // for days and months
 };
 
-int64_t day_of(int64_t unix_seconds);    // days since 1970
-int64_t month_of(int64_t unix_seconds);  // months since 1970
-int64_t month_begin(int64_t month);      // its first second
-
 struct OverLimit {
   Limit limit = Limit::kConcurrent;
   std::string subject;      // its name

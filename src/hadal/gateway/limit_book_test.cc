@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "hadal/base/rng.h"
+#include "hadal/gateway/calendar.h"
 
 namespace hadal::gateway {
 namespace {
@@ -25,20 +26,6 @@ Subject subject(LimitValues hard, LimitValues soft = {}) {
 }
 std::string limit_of(const Admission& admission) {
   return admission.refused ? std::string(limit_name(admission.refused->limit)) : "none";
-}
-
-TEST(Calendar, DaysAndMonths) {
-  EXPECT_EQ(day_of(0), 0);
-  EXPECT_EQ(month_of(0), 0);
-  EXPECT_EQ(day_of(kMidnight - 1) + 1, day_of(kMidnight));
-  // 2024-02-29T23:59:59Z and the second after it; 2023-12-31T23:59:59Z.
-  EXPECT_EQ(month_of(1'709'251'199), (2024 - 1970) * 12 + 1);
-  EXPECT_EQ(month_of(1'709'251'200), (2024 - 1970) * 12 + 2);
-  EXPECT_EQ(month_of(1'704'067'199), (2023 - 1970) * 12 + 11);
-  for (int64_t month = 1; month < 1'200; ++month) {
-    EXPECT_EQ(month_of(month_begin(month)), month);
-    EXPECT_EQ(month_of(month_begin(month) - 1), month - 1);
-  }
 }
 
 TEST(Cost, EveryKindOfTokenHasItsPrice) {

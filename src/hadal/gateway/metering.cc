@@ -6,6 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include "hadal/gateway/calendar.h"
+
 namespace hadal::gateway {
 namespace {
 

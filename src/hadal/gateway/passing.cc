@@ -5,20 +5,15 @@
 #include <utility>
 
 #include "hadal/api/anthropic.h"
+#include "hadal/base/ascii.h"
 
 namespace hadal::gateway {
 namespace {
 
-bool is_same_name(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [&](char x, char y) { return lower(x) == lower(y); });
-}
-
 template <size_t N>
 bool is_one_of(std::string_view name, const std::array<std::string_view, N>& names) {
   return std::any_of(names.begin(), names.end(),
-                     [&](std::string_view known) { return is_same_name(name, known); });
+                     [&](std::string_view known) { return equal_in_any_case(name, known); });
 }
 
 constexpr std::array<std::string_view, 9> kOfOneConnection = {
@@ -34,7 +29,7 @@ constexpr std::array<std::string_view, 4> kNotToClient = {"Content-Length", "Dat
 // Is `name` listed in a Connection header?
 bool is_named_by_connection(const std::vector<net::Header>& headers, std::string_view name) {
   for (const net::Header& header : headers) {
-    if (!is_same_name(header.name, "Connection")) continue;
+    if (!equal_in_any_case(header.name, "Connection")) continue;
     std::string_view rest = header.value;
     while (!rest.empty()) {
       const size_t comma = std::min(rest.find(','), rest.size());
@@ -46,7 +41,7 @@ bool is_named_by_connection(const std::vector<net::Header>& headers, std::string
       while (!token.empty() && (token.back() == ' ' || token.back() == '\t')) {
         token.remove_suffix(1);
       }
-      if (is_same_name(token, name)) return true;
+      if (equal_in_any_case(token, name)) return true;
     }
   }
   return false;
@@ -59,10 +54,11 @@ std::vector<net::Header> filtered(const std::vector<net::Header>& headers,
   for (const net::Header& header : headers) {
     const bool forwarded =
         header.name.size() > 12 &&
-        is_same_name(std::string_view(header.name).substr(0, 12), "X-Forwarded-");
+        equal_in_any_case(std::string_view(header.name).substr(0, 12), "X-Forwarded-");
     // What pages may ask here is said here.
-    const bool cors = header.name.size() > 15 &&
-                      is_same_name(std::string_view(header.name).substr(0, 15), "Access-Control-");
+    const bool cors =
+        header.name.size() > 15 &&
+        equal_in_any_case(std::string_view(header.name).substr(0, 15), "Access-Control-");
     if (forwarded || cors || is_one_of(header.name, kOfOneConnection) ||
         is_one_of(header.name, without) || is_named_by_connection(headers, header.name)) {
       continue;

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <mutex>
 
+#include "hadal/gateway/calendar.h"
 #include "hadal/gateway/postgres_schema.h"
 #include "hadal/gateway/shared_limits_stores.h"
 

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <mutex>
 
+#include "hadal/gateway/calendar.h"
 #include "hadal/gateway/shared_limits_stores.h"
 
 namespace hadal::gateway {

@@ -309,12 +309,7 @@ Result<RolloutConfig> read_rollout(const std::string& name, std::string_view tex
     errors = std::move(tree.error());
   }
   if (errors.empty()) return rollout;
-  std::string lines;
-  for (const ConfigError& error : errors) {
-    lines += fmt::format("{}{}:{}: {}", lines.empty() ? "" : "\n", error.at.line, error.at.column,
-                         error.what);
-  }
-  return fail(Code::kInvalidInput, lines);
+  return fail(Code::kInvalidInput, error_lines(errors));
 }
 
 }  // namespace hadal::gateway

@@ -27,13 +27,7 @@ tl::expected<Config, ConfigErrors> read(std::string_view yaml) {
 
 std::string errors_of(const std::string& rollouts) {
   const auto config = read(std::string(kBase) + rollouts);
-  if (config) return "none";
-  std::string text;
-  for (const ConfigError& error : config.error()) {
-    text += fmt::format("{}{}:{}: {}", text.empty() ? "" : "\n", error.at.line, error.at.column,
-                        error.what);
-  }
-  return text;
+  return config ? "none" : error_lines(config.error());
 }
 
 TEST(RolloutConfig, EveryField) {

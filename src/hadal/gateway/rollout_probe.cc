@@ -78,12 +78,7 @@ Result<std::vector<Probe>> read_probes(std::string_view yaml) {
     errors = reader.take_errors();
   }
   if (errors.empty()) return probes;
-  std::string lines;
-  for (const ConfigError& error : errors) {
-    lines += fmt::format("{}{}:{}: {}", lines.empty() ? "" : "\n", error.at.line, error.at.column,
-                         error.what);
-  }
-  return fail(Code::kInvalidInput, lines);
+  return fail(Code::kInvalidInput, error_lines(errors));
 }
 
 Result<std::vector<Probe>> load_probes(const std::string& path) {

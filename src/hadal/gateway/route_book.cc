@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "hadal/base/ascii.h"
 #include "hadal/gateway/detect_parts.h"
 
 namespace hadal::gateway {
@@ -15,17 +16,12 @@ bool has(const std::vector<std::string>& list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
-bool is_same(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
-}
-
 bool says(const std::vector<net::Header>* headers, const TextPairs& wanted) {
   return std::all_of(wanted.begin(), wanted.end(), [&](const auto& pair) {
     return headers != nullptr &&
            std::any_of(headers->begin(), headers->end(), [&](const net::Header& header) {
-             return is_same(header.name, pair.first) &&
-                    (pair.second == "*" || is_same(header.value, pair.second));
+             return equal_in_any_case(header.name, pair.first) &&
+                    (pair.second == "*" || equal_in_any_case(header.value, pair.second));
            });
   });
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "hadal/base/ascii.h"
 #include "hadal/gateway/detect_parts.h"
 #include "hadal/gateway/json_text.h"
 #include "hadal/text/json_scan.h"
@@ -12,11 +13,6 @@ namespace hadal::gateway {
 namespace {
 
 constexpr size_t kOpaqueMin = 512;  // bytes of base64 that are no word
-
-bool is_same(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
-}
 
 bool is_base64(char c) {
   return is_word(c) || c == '+' || c == '/' || c == '-' || c == '_' || c == '=';
@@ -43,11 +39,6 @@ bool is_opaque_type(std::string_view type) {
 
 // False: a broken escape.
 bool percent_decode(std::string_view query, std::string* text) {
-  const auto hex = [](char c) {
-    if (is_digit(c)) return c - '0';
-    const char small = lower(c);
-    return small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
-  };
   for (size_t i = 0; i < query.size(); ++i) {
     if (query[i] == '+') {
       *text += ' ';
@@ -55,7 +46,7 @@ bool percent_decode(std::string_view query, std::string* text) {
       *text += query[i];
     } else {
       if (i + 2 >= query.size()) return false;
-      const int high = hex(query[i + 1]), low = hex(query[i + 2]);
+      const int high = hex_digit(query[i + 1]), low = hex_digit(query[i + 2]);
       if (high < 0 || low < 0) return false;
       *text += static_cast<char>(high * 16 + low);
       i += 2;
@@ -282,8 +273,8 @@ Screening Screener::screen(const net::HttpRequest& request) const {
   for (const HeaderOf& header : headers_) {
     const bool said =
         std::any_of(request.headers.begin(), request.headers.end(), [&](const net::Header& given) {
-          return is_same(given.name, header.name) &&
-                 (header.value == "*" || is_same(given.value, header.value));
+          return equal_in_any_case(given.name, header.name) &&
+                 (header.value == "*" || equal_in_any_case(given.value, header.value));
         });
     if (said) pass.note(header.label, "header");
   }
@@ -304,7 +295,7 @@ bool Screener::passes(std::string_view header) {
   constexpr std::array<std::string_view, 5> kPassed = {
       "content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta"};
   return std::any_of(kPassed.begin(), kPassed.end(),
-                     [&](std::string_view known) { return is_same(known, header); });
+                     [&](std::string_view known) { return equal_in_any_case(known, header); });
 }
 
 }  // namespace hadal::gateway

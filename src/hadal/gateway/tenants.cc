@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "hadal/base/ascii.h"
 #include "hadal/gateway/secret.h"
 
 namespace hadal::gateway {
@@ -35,10 +36,7 @@ std::string Caller::cache_scope(std::string_view asked) const {
 std::string_view shown_key(const net::HttpRequest& request) {
   constexpr std::string_view kBearer = "bearer ";
   const std::string_view given = request.header("authorization");
-  const bool bearer = given.size() >= kBearer.size() &&
-                      std::equal(kBearer.begin(), kBearer.end(), given.begin(), [](char a, char b) {
-                        return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b);
-                      });
+  const bool bearer = equal_in_any_case(given.substr(0, kBearer.size()), kBearer);
   // Anthropic's clients have a header of their own.
   return bearer ? given.substr(kBearer.size()) : request.header("x-api-key");
 }

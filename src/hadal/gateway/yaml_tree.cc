@@ -177,4 +177,13 @@ std::string describe(const YamlNode& node) {
   return "nothing";
 }
 
+std::string error_lines(const ConfigErrors& errors, std::string_view file) {
+  std::string lines;
+  for (const ConfigError& error : errors) {
+    lines += fmt::format("{}{}{}{}:{}: {}", lines.empty() ? "" : "\n", file,
+                         file.empty() ? "" : ":", error.at.line, error.at.column, error.what);
+  }
+  return lines;
+}
+
 }  // namespace hadal::gateway

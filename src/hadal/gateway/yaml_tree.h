@@ -33,6 +33,10 @@ struct ConfigError {
 };
 using ConfigErrors = std::vector<ConfigError>;
 
+// "line:column: what", each on a line of its own and behind `file` and a colon, where that is
+// given.
+std::string error_lines(const ConfigErrors& errors, std::string_view file = {});
+
 struct YamlMember;
 
 struct YamlNode {

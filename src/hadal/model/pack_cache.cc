@@ -177,6 +177,20 @@ bool PackCache::make_room(uint64_t bytes) const {
   return false;
 }
 
+// What is no pack file, or cannot be read, is nobody's.
+template <class Body>
+void PackCache::each_other(const Body& body) const {
+  std::error_code error;
+  for (fs::directory_iterator it(options_.folder, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().string();
+    if (name == path_ || !name.ends_with(kSuffix)) continue;
+    const auto file = MappedFile::open(name);
+    if (!file) continue;
+    if (const auto header = parse_pack_header(*file)) body(it->path(), *file, *header);
+  }
+}
+
 // Others' files go, the least recently used first, until they and `own` bytes of this model are
 // within the bound. Whoever has one of them mapped keeps it.
 void PackCache::keep_within_bound(uint64_t own) const {
@@ -188,19 +202,13 @@ void PackCache::keep_within_bound(uint64_t own) const {
   };
   std::vector<Other> others;
   uint64_t sum = own;
-  std::error_code error;
-  for (fs::directory_iterator it(options_.folder, error), end; !error && it != end;
-       it.increment(error)) {
-    const std::string name = it->path().string();
-    if (name == path_ || !name.ends_with(kSuffix)) continue;
-    const auto file = MappedFile::open(name);
-    if (!file || !parse_pack_header(*file)) continue;
+  each_other([&](const fs::path& path, const MappedFile& file, const PackHeader&) {
     std::error_code gone;
-    const auto used = fs::last_write_time(it->path(), gone);
-    if (gone) continue;
-    others.push_back({used, file->bytes().size(), it->path()});
+    const auto used = fs::last_write_time(path, gone);
+    if (gone) return;
+    others.push_back({used, file.bytes().size(), path});
     sum += others.back().bytes;
-  }
+  });
   std::sort(others.begin(), others.end(),
             [](const Other& a, const Other& b) { return a.used < b.used; });
   for (const Other& other : others) {
@@ -265,20 +273,13 @@ std::unique_ptr<PackReader> PackCache::publish(std::unique_ptr<PackWriter> write
 // Files of the same model that nobody can ask for again: its content has changed, or the layout has
 // a newer version.
 void PackCache::remove_superseded() const {
-  std::error_code error;
-  for (fs::directory_iterator it(options_.folder, error), end; !error && it != end;
-       it.increment(error)) {
-    const std::string name = it->path().string();
-    if (name == path_ || !name.ends_with(kSuffix)) continue;
-    const auto file = MappedFile::open(name);
-    if (!file) continue;
-    const auto header = parse_pack_header(*file);
-    if (!header || header->key.source != key_.source) continue;
-    const bool same_file = header->key.identity == key_.identity;
-    if (same_file && header->key.family != key_.family) continue;
+  each_other([&](const fs::path& path, const MappedFile&, const PackHeader& header) {
+    if (header.key.source != key_.source) return;
+    const bool same_file = header.key.identity == key_.identity;
+    if (same_file && header.key.family != key_.family) return;
     std::error_code ignored;
-    fs::remove(it->path(), ignored);
-  }
+    fs::remove(path, ignored);
+  });
 }
 
 }  // namespace hadal

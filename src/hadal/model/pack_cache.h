@@ -49,6 +49,9 @@ class PackCache {
   explicit PackCache(const ModelFiles& files) : files_(&files) {}
   std::unique_ptr<PackReader> open(const PackPlan& plan, ThreadPool* pool) const;
   bool make_room(uint64_t bytes) const;
+  // body(path, file, header) for every other model's file in the folder.
+  template <class Body>
+  void each_other(const Body& body) const;
   void keep_within_bound(uint64_t own) const;
   void remove_superseded() const;
 

@@ -1,9 +1,5 @@
 #include "hadal/net/client.h"
 
-#ifdef __SANITIZE_THREAD__  // it knows locks, which order the same things, but no fences
-#define BOOST_ASIO_DISABLE_FENCED_BLOCK
-#endif
-
 #include <fmt/format.h>
 #include <sys/socket.h>
 

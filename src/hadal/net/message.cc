@@ -4,23 +4,14 @@
 #include <array>
 #include <utility>
 
+#include "hadal/base/ascii.h"
+
 namespace hadal::net {
-namespace {
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c = lower(c);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 std::string_view find_header(const std::vector<Header>& headers, std::string_view name) {
   for (const Header& header : headers) {
-    if (std::equal(header.name.begin(), header.name.end(), name.begin(), name.end(),
-                   [](char a, char b) { return lower(a) == lower(b); })) {
+    if (equal_in_any_case(header.name, name)) {
       return header.value;
     }
   }

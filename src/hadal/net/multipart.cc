@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "hadal/base/ascii.h"
+
 namespace hadal::net {
 namespace {
 
@@ -14,13 +16,6 @@ constexpr std::string_view kBlank = " \t";
 
 tl::unexpected<Error> wrong(std::string what) {
   return fail(Code::kInvalidInput, "the form " + std::move(what));
-}
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool same_word(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -35,7 +30,7 @@ struct Value {
 
   const std::string* find(std::string_view name) const {
     for (const auto& [key, value] : parameters) {
-      if (same_word(key, name)) return &value;
+      if (equal_in_any_case(key, name)) return &value;
     }
     return nullptr;
   }
@@ -98,8 +93,7 @@ bool is_boundary(std::string_view text) {
   constexpr std::string_view kMarks = "'()+_,-./:=? ";
   return !text.empty() && text.size() <= kBoundaryMax && text.back() != ' ' &&
          std::all_of(text.begin(), text.end(), [&](char c) {
-           return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') ||
-                  kMarks.find(c) != kMarks.npos;
+           return is_letter(c) || is_digit(c) || kMarks.find(c) != kMarks.npos;
          });
 }
 
@@ -113,7 +107,7 @@ bool has_control(std::string_view text) {
 
 Result<std::string> multipart_boundary(std::string_view content_type) {
   const auto value = parse_value(content_type);
-  if (!value || !same_word(value->main, "multipart/form-data")) {
+  if (!value || !equal_in_any_case(value->main, "multipart/form-data")) {
     return fail(Code::kInvalidInput,
                 fmt::format("the Content-Type is '{}', expected multipart/form-data; boundary=...",
                             content_type.substr(0, 64)));
@@ -243,15 +237,16 @@ Status MultipartReader::take_head(std::string_view head) {
     }
     const std::string_view name = trimmed(line.substr(0, colon));
     const std::string_view text = trimmed(line.substr(colon + 1));
-    if (same_word(name, "content-type")) part.content_type = text;
-    if (same_word(name, "content-transfer-encoding") && !same_word(text, "binary") &&
-        !same_word(text, "8bit") && !same_word(text, "7bit")) {
+    if (equal_in_any_case(name, "content-type")) part.content_type = text;
+    if (equal_in_any_case(name, "content-transfer-encoding") &&
+        !equal_in_any_case(text, "binary") && !equal_in_any_case(text, "8bit") &&
+        !equal_in_any_case(text, "7bit")) {
       return wrong("has a part with a Content-Transfer-Encoding; send it as it is");
     }
-    if (!same_word(name, "content-disposition")) continue;
+    if (!equal_in_any_case(name, "content-disposition")) continue;
     const auto value = parse_value(text);
     const std::string* field = value ? value->find("name") : nullptr;
-    if (field == nullptr || disposed || !same_word(value->main, "form-data")) {
+    if (field == nullptr || disposed || !equal_in_any_case(value->main, "form-data")) {
       return wrong("has a part whose Content-Disposition is not form-data with one name");
     }
     disposed = true;

@@ -6,29 +6,22 @@
 #include <charconv>
 #include <string_view>
 
+#include "hadal/base/ascii.h"
+
 namespace hadal::net {
-namespace {
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool equals(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
-}
-
-}  // namespace
+namespace {}  // namespace
 
 Refusal check_framing(const HttpRequest& request, bool http11, size_t body_bytes_max) {
   std::string_view length, coding, expect;
   int lengths = 0, codings = 0;
   for (const Header& header : request.headers) {
-    if (equals(header.name, "content-length")) {
+    if (equal_in_any_case(header.name, "content-length")) {
       ++lengths;
       length = header.value;
-    } else if (equals(header.name, "transfer-encoding")) {
+    } else if (equal_in_any_case(header.name, "transfer-encoding")) {
       ++codings;
       if (coding.empty()) coding = header.value;
-    } else if (expect.empty() && equals(header.name, "expect")) {
+    } else if (expect.empty() && equal_in_any_case(header.name, "expect")) {
       expect = header.value;
     }
   }
@@ -36,7 +29,7 @@ Refusal check_framing(const HttpRequest& request, bool http11, size_t body_bytes
       (codings > 0 && (lengths > 0 || !http11))) {
     return {400, "a request has one Content-Length or Transfer-Encoding: chunked, not both"};
   }
-  if (codings > 0 && !equals(coding, "chunked")) {
+  if (codings > 0 && !equal_in_any_case(coding, "chunked")) {
     return {501, "the only Transfer-Encoding understood here is chunked"};
   }
   size_t bytes = 0;
@@ -45,7 +38,7 @@ Refusal check_framing(const HttpRequest& request, bool http11, size_t body_bytes
     return {413, fmt::format("the request body has {} bytes, at most {} are allowed", length,
                              body_bytes_max)};
   }
-  if (!expect.empty() && !equals(expect, "100-continue")) {
+  if (!expect.empty() && !equal_in_any_case(expect, "100-continue")) {
     return {417, "the only expectation understood here is 100-continue"};
   }
   return {};

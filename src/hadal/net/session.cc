@@ -1,9 +1,5 @@
 #include "hadal/net/session.h"
 
-#ifdef __SANITIZE_THREAD__  // it knows locks, which order the same things, but no fences
-#define BOOST_ASIO_DISABLE_FENCED_BLOCK
-#endif
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -104,6 +100,7 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
   asio::awaitable<void> run();
   asio::awaitable<bool> shake_hands(const TlsContext& context);
   asio::awaitable<bool> serve_one();
+  asio::awaitable<error_code> read_some();
   asio::awaitable<error_code> read_head(Parser& parser);
   Refusal check_head(const Parser& parser, HttpRequest* request) const;
   asio::awaitable<Refusal> read_body(Parser& parser, std::string* body, Reservation* held);
@@ -244,23 +241,29 @@ asio::awaitable<bool> HttpSession::serve_one() {
   co_return complete&& keep_alive_ && !gone_;
 }
 
+// What there is, into the buffer; at least a byte, unless there is an error.
+asio::awaitable<error_code> HttpSession::read_some() {
+  error_code ec;
+  size_t size = 0;
+  if (tls_) {
+    size = co_await tls_->async_read_some(buffer_.prepare(4096), asio::redirect_error(kAwait, ec));
+  } else {
+    size =
+        co_await stream_.async_read_some(buffer_.prepare(4096), asio::redirect_error(kAwait, ec));
+  }
+  buffer_.commit(size);
+  co_return ec;
+}
+
 asio::awaitable<error_code> HttpSession::read_head(Parser& parser) {
   error_code ec;
   if (buffer_.size() == 0) {
     idle_ = true;
     if (server_.draining && !fresh_) co_return http::error::end_of_stream;
     stream_.expires_after(server_.options.idle_timeout);
-    size_t size = 0;
-    if (tls_) {
-      size =
-          co_await tls_->async_read_some(buffer_.prepare(4096), asio::redirect_error(kAwait, ec));
-    } else {
-      size =
-          co_await stream_.async_read_some(buffer_.prepare(4096), asio::redirect_error(kAwait, ec));
-    }
+    ec = co_await read_some();
     idle_ = false;
     if (ec) co_return http::error::end_of_stream;
-    buffer_.commit(size);
   }
   fresh_ = false;
   stream_.expires_after(server_.options.header_timeout);
@@ -387,16 +390,7 @@ asio::awaitable<bool> HttpSession::send_some(Exchange::Taken taken, bool* stream
 // client pipelines meanwhile waits in the buffer.
 asio::awaitable<void> HttpSession::watch() {
   while (!answered_ && buffer_.size() < kPipelinedBytesMax) {
-    error_code ec;
-    size_t size = 0;
-    if (tls_) {
-      size =
-          co_await tls_->async_read_some(buffer_.prepare(4096), asio::redirect_error(kAwait, ec));
-    } else {
-      size =
-          co_await stream_.async_read_some(buffer_.prepare(4096), asio::redirect_error(kAwait, ec));
-    }
-    buffer_.commit(size);
+    const error_code ec = co_await read_some();
     if (ec == asio::error::operation_aborted) break;
     if (ec) {
       gone();

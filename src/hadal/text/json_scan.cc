@@ -2,27 +2,19 @@
 
 #include <algorithm>
 
+#include "hadal/base/ascii.h"
 #include "hadal/base/limits.h"
 #include "hadal/text/unicode.h"
 
 namespace hadal {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-int hex_value(char c) {
-  if (is_digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 // The four digits behind "\u"; -1 when they are not four digits.
 int32_t code_unit(std::string_view text) {
   if (text.size() < 4) return -1;
   int32_t unit = 0;
   for (const char c : text.substr(0, 4)) {
-    const int digit = hex_value(c);
+    const int digit = hex_digit(c);
     if (digit < 0) return -1;
     unit = unit * 16 + digit;
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <queue>
 
+#include "hadal/base/ascii.h"
 #include "hadal/text/unicode.h"
 
 namespace hadal {
@@ -22,13 +23,6 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
     out.append(to);
     text.remove_prefix(at + from.size());
   }
-}
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
 }
 
 // A stretch of the text that is one token so far; `length` 0 once it has joined its left neighbour.

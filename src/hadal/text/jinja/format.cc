@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <limits>
 
+#include "hadal/base/ascii.h"
 #include "hadal/text/jinja/methods.h"
 
 namespace hadal::jinja {
@@ -18,8 +19,6 @@ struct Spec {
   int width = 0;
   int precision = -1;
 };
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 void pad(Str text, const Spec& spec, bool zeros, Str* out) {
   const auto count = static_cast<int>(character_count(text.text));

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "hadal/base/ascii.h"
 #include "hadal/text/jinja/object.h"
 #include "hadal/text/jinja/python_text.h"
 #include "hadal/text/unicode.h"
@@ -42,14 +43,6 @@ size_t spaces_at(std::string_view text, size_t at) {
   size_t end = at;
   while (const size_t n = space_length(text.substr(end))) end += n;
   return end - at;
-}
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-int hex_digit(char c) {
-  if (is_digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
 }
 
 // Python's unicode-escape of a string's inside, after everything beyond ASCII became \u escapes: so
