@@ -7,6 +7,7 @@
 #include "hadal/kernels/cpu/attention_naive.h"
 #include "hadal/kernels/cpu/kernels.h"
 #include "hadal/kernels/cpu/panel.h"
+#include "hadal/kernels/cpu/tiles.h"
 #include "hadal/kernels/cpu/units.h"
 
 namespace hadal::kernels::cpu {
@@ -70,13 +71,13 @@ void rotate_queries(CpuContext& context, const MlaArgs& args) {
 // Every head by itself, each with its part of `matrix` and `rows` rows: body(head, thread).
 template <class Body>
 void each_head(CpuContext& context, const PackedMatrix& matrix, int64_t rows, Body body) {
-  const auto heads = static_cast<size_t>(matrix.count());
-  const uint64_t bytes = heads * matrix.part(0).panel_bytes * matrix.part(0).panels();
-  const bool alone = streamed_bytes(bytes, rows) < kBytesAlone;
-  context.pool.parallel_for(heads, alone ? heads : 1, [&](size_t begin, size_t end, int thread) {
-    for (size_t head = begin; head < end; ++head) {
-      body(static_cast<int64_t>(head), thread);
-    }
+  const PanelMatrix& part = matrix.part(0);
+  const uint64_t bytes = part.panel_bytes * static_cast<uint64_t>(part.panels());
+  PanelRun run{matrix.count(), bytes, piece_bytes(tile_count(rows))};
+  run.step = 1;
+  run.work = streamed_bytes(bytes * static_cast<uint64_t>(run.count), rows);
+  for_panels(context.pool, run, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t head = begin; head < end; ++head) body(head, thread);
   });
 }
 

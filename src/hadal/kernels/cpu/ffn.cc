@@ -398,9 +398,13 @@ void route(CpuContext& context, const MoeArgs& args, const Experts& work, int64_
   const int64_t row_pieces = (args.x.rows + kRows - 1) / kRows;
   const int64_t expert_pieces = (experts + kExperts - 1) / kExperts;
   const int64_t pieces = row_pieces * expert_pieces;
-  const bool alone = args.x.rows * experts * args.x.cols <= kFloatMaddsAlone;
-  context.pool.parallel_for(pieces, alone ? pieces : 1, [&](size_t begin, size_t end, int) {
-    for (auto i = static_cast<int64_t>(begin); i < static_cast<int64_t>(end); ++i) {
+  const uint64_t bytes = static_cast<uint64_t>(experts * args.x.cols) * sizeof(float);
+  const bool alone = bytes < kBytesAlone && args.x.rows * experts * args.x.cols <= kFloatMaddsAlone;
+  PanelRun run{pieces, kExperts * static_cast<uint64_t>(args.x.cols) * sizeof(float)};
+  run.step = 1;
+  run.work = alone ? 0 : UINT64_MAX;
+  for_panels(context.pool, run, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
       const int64_t end_row = std::min((i / expert_pieces + 1) * kRows, args.x.rows);
       const int64_t first = i % expert_pieces * kExperts;
       for (int64_t r = i / expert_pieces * kRows; r < end_row; r += kDotRows) {

@@ -33,12 +33,12 @@ void for_rows(ThreadPool& pool, int64_t rows, int64_t cols, const Body& body) {
                     });
 }
 
-// Runs body(begin, end, thread) over panels [0, count) that lie one after another in memory. Each
-// thread owns a contiguous share and takes it front to back, so that its stream of prefetches runs
-// on from piece to piece (threads that alternate pieces of 128 KB read a sixth less a second); one
-// that is done helps the others. Pieces begin at a quarter of what is left of a share, at most
-// `longest` bytes, and shrink to `shortest`, so that nobody waits long at the end. Pieces begin at
-// multiples of `step`.
+// Runs body(begin, end, thread) over panels, or whatever else, [0, count) that lie one after
+// another in memory. Each thread owns a contiguous share and takes it front to back, so that its
+// stream of prefetches runs on from piece to piece (threads that alternate pieces of 128 KB read a
+// sixth less a second); one that is done helps the others. Pieces begin at a quarter of what is
+// left of a share, at most `longest` bytes, and shrink to `shortest`, so that nobody waits long at
+// the end. Pieces begin at multiples of `step`.
 struct PanelRun {
   int64_t count = 0;
   uint64_t bytes_each = 1;
