@@ -8,12 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
-from hadal_server import AdminServer, wait_for
+from hadal_server import AdminServer, ConfigCase, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -57,12 +56,9 @@ class Service(AdminServer):
         assert self.wait_exit() == 0
 
 
-class Fixture(unittest.TestCase):
+class Fixture(ConfigCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
-        self.config = os.path.join(self.folder, "hadal.yaml")
+        super().setUp()
         self.log = os.path.join(self.folder, "audit")
 
     def write(self, audit="audit: {path: audit}"):

@@ -14,12 +14,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
-from hadal_server import Server, wait_for
+from hadal_server import ConfigCase, Server, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 KILLS = 10
@@ -146,12 +145,7 @@ class Upstream:
         self.server.server_close()
 
 
-class Fixture(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.config = os.path.join(self.folder.name, "hadal.yaml")
-
+class Fixture(ConfigCase):
     def upstream(self):
         upstream = Upstream()
         self.addCleanup(upstream.close)
@@ -257,7 +251,7 @@ class Batches(Fixture):
 
     def test_a_disk_that_is_gone_is_said_and_live_requests_go_on(self):
         self.write()
-        files = os.path.join(self.folder.name, "batches", "files")
+        files = os.path.join(self.folder, "batches", "files")
         with self.server() as server:
             shutil.rmtree(files)
             gone = upload(server, line(1))
@@ -272,7 +266,7 @@ class Batches(Fixture):
             for answer in (upload(server, line(1)), server.get("/v1/batches")):
                 self.assertEqual(answer.status, 400)
                 self.assertIn("batches.dir", answer.error["message"])
-        folder = os.path.join(self.folder.name, "flag")
+        folder = os.path.join(self.folder, "flag")
         with Server(BINARY, "--batch-dir", folder) as server:
             batch = wait_ended(server, self.submit(server, line(1)))
             self.assertEqual(batch["status"], "completed")
@@ -379,7 +373,7 @@ class Keys(Fixture):
             self.assertEqual(revoked.returncode, 0)
             upstream.release()
             # Nobody can look at it any more but in the folder itself.
-            errors = os.path.join(self.folder.name, "batches", "files")
+            errors = os.path.join(self.folder, "batches", "files")
             names = lambda: [name for name in os.listdir(errors) if not name.endswith(".part")]
             wait_for(lambda: len(names()) == 2, "the batch does not end", PATIENCE)
             texts = [pathlib.Path(errors, name).read_text() for name in names()]
@@ -421,7 +415,7 @@ class Kills(Fixture):
                 found = results(server, ended["output_file_id"])
                 self.assertEqual({name: words(one["response"]["body"])
                                   for name, one in found.items()}, expected, where)
-            files = os.listdir(os.path.join(self.folder.name, "batches", "files"))
+            files = os.listdir(os.path.join(self.folder, "batches", "files"))
             self.assertEqual(len(files), 2 * len(batches))
 
 

@@ -7,8 +7,10 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
+import unittest
 
 SLOW = ("--cpu-impl", "ref")  # an answer is under way for seconds, however slow the client is
 OPERATOR_KEY = "operator-key"
@@ -125,6 +127,16 @@ class Server:
             if time.monotonic() > until:
                 raise AssertionError(f"{name} is {self.metric(name)}, wanted {wanted}")
             time.sleep(0.01)
+
+
+class ConfigCase(unittest.TestCase):
+    """A folder that goes with the test, and the hadal.yaml that it will have."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.config = os.path.join(self.folder, "hadal.yaml")
 
 
 class AdminServer(Server):

@@ -9,12 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import unicodedata
 import unittest
 
-from hadal_server import Server, wait_for
+from hadal_server import ConfigCase, Server, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
@@ -221,12 +220,7 @@ def said(answer):
     return text
 
 
-class Fixture(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.config = os.path.join(self.folder.name, "hadal.yaml")
-
+class Fixture(ConfigCase):
     def write(self, text, keys=""):
         with open(self.config, "w") as file:
             file.write("server: {port: 0%s}\n" % keys + text)
@@ -349,7 +343,7 @@ backends:
     models: {{m: up}}
     cost: {{prices: [{{output: 1000000}}], budget_per_month: 21, answer_max: 4}}
 """)
-            with open(os.path.join(self.folder.name, "keys.txt"), "w") as file:
+            with open(os.path.join(self.folder, "keys.txt"), "w") as file:
                 file.write("k\n")
             key = {"Authorization": "Bearer k"}
             body = {"model": "m", "messages": [{"role": "user", "content": "ECHO: x"}]}
@@ -384,7 +378,7 @@ backends:
             example = re.search(r"```yaml\n(.*?)```", page.read(), re.S)[1]
         with open(self.config, "w") as file:
             file.write(example)
-        with open(os.path.join(self.folder.name, "keys.txt"), "w") as file:
+        with open(os.path.join(self.folder, "keys.txt"), "w") as file:
             file.write("k\n")
         checked = subprocess.run(
             [BINARY, "serve", "--config", self.config, "--check"], timeout=60, text=True,

@@ -22,12 +22,11 @@ import random
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
-from hadal_server import OPERATOR_KEY, AdminServer, wait_for
+from hadal_server import OPERATOR_KEY, AdminServer, ConfigCase, wait_for
 
 OPTIONS = argparse.ArgumentParser()
 OPTIONS.add_argument("binary", nargs="?", default="build/release/hadal")
@@ -200,17 +199,15 @@ def submit(server, key, lines):
     return made.json["id"]
 
 
-class Kills(unittest.TestCase):
+class Kills(ConfigCase):
     def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.config = os.path.join(self.folder.name, "hadal.yaml")
+        super().setUp()
         with open(self.config, "w") as file:
             file.write(CONFIG)
 
     def used(self, tenant):
         """Tokens and estimates in the store."""
-        with sqlite3.connect(os.path.join(self.folder.name, "hadal.db")) as database:
+        with sqlite3.connect(os.path.join(self.folder, "hadal.db")) as database:
             row = database.execute("SELECT coalesce(sum(input_hit + input_miss + output + held_tokens), 0) "
                                    "FROM api_usage WHERE tenant = ?", (tenant,)).fetchone()
         database.close()
@@ -218,10 +215,10 @@ class Kills(unittest.TestCase):
 
     def check_files(self):
         for name in ("hadal.db", "answers.db"):
-            database = sqlite3.connect(os.path.join(self.folder.name, name))
+            database = sqlite3.connect(os.path.join(self.folder, name))
             self.assertEqual(database.execute("PRAGMA integrity_check").fetchone(), ("ok",), name)
             database.close()
-        verified = subprocess.run([OPTIONS.binary, "audit", "verify", os.path.join(self.folder.name, "audit")],
+        verified = subprocess.run([OPTIONS.binary, "audit", "verify", os.path.join(self.folder, "audit")],
                                   capture_output=True, text=True)
         self.assertEqual(verified.returncode, 0, verified.stdout + verified.stderr)
 

@@ -6,11 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 
-from hadal_server import AdminServer, wait_for
+from hadal_server import AdminServer, ConfigCase, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -98,18 +97,16 @@ class Gateway(AdminServer):
         self.process.wait()
 
 
-class Fixture(unittest.TestCase):
+class Fixture(ConfigCase):
     def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.config = os.path.join(self.folder.name, "hadal.yaml")
+        super().setUp()
         self.write("keys.txt", "sesame\n")
         self.one, self.two = Upstream("one"), Upstream("two")
         self.addCleanup(self.one.stop)
         self.addCleanup(self.two.stop)
 
     def write(self, name, text):
-        with open(os.path.join(self.folder.name, name), "w") as file:
+        with open(os.path.join(self.folder, name), "w") as file:
             file.write(text)
 
     def start(self, rollouts):
@@ -117,7 +114,7 @@ class Fixture(unittest.TestCase):
         return Gateway(self.config)
 
     def records(self, kind):
-        shown = subprocess.run([BINARY, "audit", "show", os.path.join(self.folder.name, "audit")],
+        shown = subprocess.run([BINARY, "audit", "show", os.path.join(self.folder, "audit")],
                                timeout=60, capture_output=True, text=True)
         found = [json.loads(line) for line in shown.stdout.splitlines()]
         return [one for one in found if one["kind"] == kind]

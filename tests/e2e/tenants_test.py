@@ -6,12 +6,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
-from hadal_server import AdminServer, wait_for
+from hadal_server import AdminServer, ConfigCase, wait_for
 from store_servers import PostgresStore, RedisStore
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
@@ -45,12 +44,7 @@ class Gateway(AdminServer):
         super().__init__(BINARY, config, ADMIN, **args)
 
 
-class Fixture(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.config = os.path.join(self.folder.name, "hadal.yaml")
-
+class Fixture(ConfigCase):
     def write(self, tenants, store="", more="", slow=False):
         """`slow`: an answer takes as long as somebody needs who has to come while it is under way."""
         base = BASE % store
@@ -191,7 +185,7 @@ class Tenants(Fixture):
                      late[-1] == 403, late)
             server.terminate()
             server.wait_exit()
-        rows = sqlite3.connect(os.path.join(self.folder.name, "hadal.db")).execute(
+        rows = sqlite3.connect(os.path.join(self.folder, "hadal.db")).execute(
             "SELECT tenant, sum(requests), sum(held_tokens), sum(input_hit + input_miss + output) "
             "FROM api_usage GROUP BY tenant ORDER BY tenant").fetchall()
         self.assertEqual(rows[0], ("a", 11 + late.count(200), 0, used["total_tokens"]))
@@ -245,7 +239,7 @@ class Shared:
         super().setUp()
         if not self.kind.is_installed():
             self.skipTest(f"{self.kind.__name__}: its server is not installed")
-        self.shared = self.kind(self.folder.name)
+        self.shared = self.kind(self.folder)
         self.shared.start()
         self.addCleanup(self.shared.stop)
 

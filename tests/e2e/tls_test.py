@@ -8,12 +8,11 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
-from hadal_server import Server, Stream, wait_for
+from hadal_server import ConfigCase, Server, Stream, wait_for
 
 BINARY = os.path.abspath(sys.argv.pop(1) if len(sys.argv) > 1 else "build/release/hadal")
 CHAT = "/v1/chat/completions"
@@ -115,12 +114,9 @@ def shown(port, context):
         return wire.getpeercert()["serialNumber"]
 
 
-class Fixture(unittest.TestCase):
+class Fixture(ConfigCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
-        self.config = os.path.join(self.folder, "hadal.yaml")
+        super().setUp()
         self.authority = Authority(self.folder, "authority")
         self.certificate, self.key = self.authority.sign("server")
         self.trust = trusting(self.authority)

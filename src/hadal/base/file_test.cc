@@ -9,20 +9,15 @@
 #include <fstream>
 #include <thread>
 
+#include "hadal/base/testing/temporary_folder.h"
+
 namespace hadal {
 namespace {
 
 namespace fs = std::filesystem;
 
-class FileTest : public testing::Test {
+class FileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "hadal_file_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   std::string path(const std::string& name) const { return (folder_ / name).string(); }
   std::string write(const std::string& name, std::string_view content) const {
     std::ofstream(path(name), std::ios::binary) << content;
@@ -32,7 +27,8 @@ class FileTest : public testing::Test {
     return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), {}));
   }
 
-  fs::path folder_;
+  const hadal::testing::TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 std::string_view text(const MappedFile& file) {

@@ -10,19 +10,13 @@
 #include <fstream>
 
 #include "hadal/base/file.h"
+#include "hadal/base/testing/temporary_folder.h"
 
 namespace hadal {
 namespace {
 
 class Pending : public ::testing::Test {
  protected:
-  Pending() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "hadal-base-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-    path_ = folder_ + "/file.bin";
-  }
-  ~Pending() override { std::filesystem::remove_all(folder_); }
-
   static std::span<const std::byte> bytes(std::string_view text) {
     return std::as_bytes(std::span(text.data(), text.size()));
   }
@@ -59,7 +53,9 @@ class Pending : public ::testing::Test {
     ::waitpid(child, nullptr, 0);
   }
 
-  std::string folder_, path_;
+  const hadal::testing::TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path();
+  const std::string path_ = folder_ + "/file.bin";
 };
 
 TEST_F(Pending, AppearsWhole) {

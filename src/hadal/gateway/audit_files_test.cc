@@ -11,6 +11,7 @@
 #include <random>
 
 #include "hadal/base/file.h"
+#include "hadal/base/testing/temporary_folder.h"
 #include "hadal/gateway/audit_verify.h"
 #include "hadal/gateway/secret.h"
 
@@ -27,12 +28,7 @@ std::string fields(int number, size_t padding = 0) {
 
 class AuditFilesTest : public ::testing::Test {
  protected:
-  AuditFilesTest() {
-    char name[] = "/tmp/hadal_audit_XXXXXX";
-    folder_ = mkdtemp(name);
-    options_.folder = folder_ + "/log";
-  }
-  ~AuditFilesTest() override { fs::remove_all(folder_); }
+  AuditFilesTest() { options_.folder = folder_ + "/log"; }
 
   std::unique_ptr<AuditFiles> open(int64_t now = kNow) {
     auto files = AuditFiles::open(options_, now);
@@ -60,7 +56,8 @@ class AuditFilesTest : public ::testing::Test {
     for (const auto& [path, bytes] : content) write(path, bytes);
   }
 
-  std::string folder_;
+  const hadal::testing::TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path();
   AuditFileOptions options_;
 };
 

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <set>
 
+#include "hadal/base/testing/temporary_folder.h"
 #include "hadal/gateway/audit_config.h"
 #include "hadal/gateway/audit_fields.h"
 #include "hadal/gateway/audit_mask.h"
@@ -33,8 +34,6 @@ bool wait_for(const std::function<bool()>& condition) {
 class AuditLogTest : public ::testing::Test {
  protected:
   AuditLogTest() {
-    char name[] = "/tmp/hadal_audit_XXXXXX";
-    folder_ = mkdtemp(name);
     options_.files.folder = folder_;
     options_.files.write = [this](int fd, const void* bytes, size_t size) -> ssize_t {
       if (!full_) return ::write(fd, bytes, size);
@@ -43,10 +42,6 @@ class AuditLogTest : public ::testing::Test {
     };
     options_.retry_every = milliseconds(2);
     options_.wait = milliseconds(30'000);
-  }
-  ~AuditLogTest() override {
-    log_.reset();
-    std::filesystem::remove_all(folder_);
   }
   void open() {
     auto log = AuditLog::open(options_, clock_, registry_, {});
@@ -68,7 +63,8 @@ class AuditLogTest : public ::testing::Test {
     return at == text.npos ? -1 : std::stod(text.substr(at + name.size() + 2));
   }
 
-  std::string folder_;
+  const hadal::testing::TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path();
   AuditLogOptions options_;
   std::atomic<bool> full_{false};
   SystemClock clock_;

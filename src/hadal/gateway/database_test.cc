@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "hadal/base/testing/temporary_folder.h"
 #include "hadal/gateway/batch_store.h"
 #include "hadal/gateway/budget_book.h"
 #include "hadal/gateway/key_store.h"
@@ -16,18 +17,12 @@
 namespace hadal::gateway {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr const char* kPairs = "CREATE TABLE IF NOT EXISTS pairs(a INTEGER, b INTEGER) STRICT";
 
-class TablesTest : public testing::Test {
+class TablesTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = testing::TempDir() + "tables-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    path_ = name + "/store.sqlite";
-  }
-
   Database open() { return Database::open(path_, Sync::kProcess).value(); }
   int64_t number(const char* sql) {
     Database database = open();
@@ -36,7 +31,8 @@ class TablesTest : public testing::Test {
     return run.step().value() ? run.integer(0) : -1;
   }
 
-  std::string path_;
+  const hadal::testing::TemporaryFolder folder_;
+  const std::string path_ = folder_.path() + "/store.sqlite";
 };
 
 TEST_F(TablesTest, AreMadeOnceAndKeepTheirRows) {

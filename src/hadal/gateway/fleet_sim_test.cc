@@ -219,6 +219,16 @@ TEST(FleetSimulation, WhatMustHoldHoldsForEverySeed) {
   RecordProperty("requests", static_cast<int>(requests));
 }
 
+// "0" to "3", which all run "m".
+std::vector<BackendRules> four_backends() {
+  std::vector<BackendRules> backends(4);
+  for (size_t i = 0; i < 4; ++i) {
+    backends[i].name = std::to_string(i);
+    backends[i].models = {"m"};
+  }
+  return backends;
+}
+
 // One of four replicas refuses everything, from the first second on.
 TEST(FleetSimulation, ADeadReplicaCostsClientsNothing) {
   for (const Strategy strategy :
@@ -226,12 +236,7 @@ TEST(FleetSimulation, ADeadReplicaCostsClientsNothing) {
     FleetRules rules;
     rules.strategy = strategy;
     Fleet fleet(1);
-    std::vector<BackendRules> backends(4);
-    for (size_t i = 0; i < 4; ++i) {
-      backends[i].name = std::to_string(i);
-      backends[i].models = {"m"};
-    }
-    fleet.configure(rules, backends);
+    fleet.configure(rules, four_backends());
     const BackendId dead = *fleet.find("2");
     int failed = 0, wasted = 0;
     Nanos now{0};
@@ -260,12 +265,7 @@ TEST(FleetSimulation, ConversationsStayWhereTheirCacheIs) {
   FleetRules rules;
   rules.strategy = Strategy::kPrefix;
   Fleet fleet(1);
-  std::vector<BackendRules> backends(4);
-  for (size_t i = 0; i < 4; ++i) {
-    backends[i].name = std::to_string(i);
-    backends[i].models = {"m"};
-  }
-  fleet.configure(rules, backends);
+  fleet.configure(rules, four_backends());
   const Rng rng(5);
   std::map<uint64_t, BackendId> home;
   std::vector<Lease> running;

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "hadal/base/file.h"
+#include "hadal/base/testing/temporary_folder.h"
 #include "hadal/gateway/secret.h"
 #include "hadal/gateway/usage_store.h"
 
@@ -23,15 +24,6 @@ constexpr int64_t kNow = 1'700'000'000;
 
 class KeyStoreTest : public ::testing::Test {
  protected:
-  KeyStoreTest() {
-    char folder[] = "/tmp/hadal_keys_XXXXXX";
-    folder_ = ::mkdtemp(folder);
-    path_ = folder_ + "/keys.db";
-  }
-  ~KeyStoreTest() override {
-    for (const char* end : {"", "-wal", "-shm", "-keys"}) ::unlink((path_ + end).c_str());
-    ::rmdir(folder_.c_str());
-  }
   std::unique_ptr<KeyStore> open() {
     auto store = KeyStore::open(path_);
     EXPECT_TRUE(store) << store.error().what;
@@ -43,8 +35,9 @@ class KeyStoreTest : public ::testing::Test {
     return record;
   }
 
-  std::string folder_;
-  std::string path_;
+  const hadal::testing::TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path();
+  const std::string path_ = folder_ + "/keys.db";
 };
 
 TEST(Secret, Sha256IsThePublishedOne) {

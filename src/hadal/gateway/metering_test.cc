@@ -7,6 +7,8 @@
 
 #include <csignal>
 
+#include "hadal/base/testing/temporary_folder.h"
+
 namespace hadal::gateway {
 namespace {
 
@@ -14,16 +16,7 @@ using ::testing::HasSubstr;
 
 class MeteringTest : public ::testing::Test {
  protected:
-  MeteringTest() {
-    char folder[] = "/tmp/hadal_usage_XXXXXX";
-    folder_ = ::mkdtemp(folder);
-    path_ = folder_ + "/hadal.db";
-    tenant_.name = "a";
-  }
-  ~MeteringTest() override {
-    for (const char* end : {"", "-wal", "-shm"}) ::unlink((path_ + end).c_str());
-    ::rmdir(folder_.c_str());
-  }
+  MeteringTest() { tenant_.name = "a"; }
   std::shared_ptr<Metering> make(MeteringOptions options) {
     registry_ = std::make_shared<obs::Registry>();
     auto metering = Metering::make(std::move(options), registry_, clock_, {});
@@ -38,7 +31,9 @@ class MeteringTest : public ::testing::Test {
   }
   std::string metrics() const { return exposition(*registry_); }
 
-  std::string folder_, path_;
+  const hadal::testing::TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path();
+  const std::string path_ = folder_ + "/hadal.db";
   TenantConfig tenant_;
   FakeClock clock_;
   std::shared_ptr<obs::Registry> registry_;

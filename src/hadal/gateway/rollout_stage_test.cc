@@ -9,6 +9,7 @@
 #include <set>
 
 #include "hadal/base/file.h"
+#include "hadal/base/testing/temporary_folder.h"
 #include "hadal/net/io.h"
 
 namespace hadal::gateway {
@@ -33,9 +34,6 @@ class RolloutStageTest : public ::testing::Test {
   };
 
   void SetUp() override {
-    char name[] = "/tmp/hadal_stage_XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    folder_ = name;
     ASSERT_TRUE(write_file_atomic(folder_ + "/probes.yaml",
                                   "- {prompt: a, contains: '1'}\n- {prompt: b, contains: '2'}\n"));
     caller_.tenant = std::make_shared<TenantConfig>();
@@ -43,7 +41,6 @@ class RolloutStageTest : public ::testing::Test {
   void TearDown() override {
     stage_.reset();
     errands_.clear();
-    std::filesystem::remove_all(folder_);
   }
 
   Config read(const std::string& rollouts) {
@@ -102,12 +99,23 @@ class RolloutStageTest : public ::testing::Test {
     EXPECT_TRUE(found);
     return std::move(*found);
   }
+  // Two hundred clients; the candidate's get an error, until it is rolled back.
+  void fail_the_candidate() {
+    for (int i = 0; i < 200; ++i) {
+      Client client = arrive(body("r1", std::to_string(i)));
+      const bool bad = client.journey->choice().model == "r2";
+      answer(std::move(client), bad ? 500 : 200);
+    }
+    stage_->tick(std::chrono::minutes(1));
+    EXPECT_EQ(view().state.control.phase, RolloutPhase::kRolledBack);
+  }
   std::vector<Errand> take_errands() {
     stage_->tick(Millis(0));
     return std::exchange(errands_, {});
   }
 
-  std::string folder_;
+  const hadal::testing::TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path();
   FakeClock clock_;
   net::IoThreads io_;
   Caller caller_;
@@ -224,13 +232,7 @@ TEST_F(RolloutStageTest, AnswersAreMeasured) {
 
 TEST_F(RolloutStageTest, JudgesRemembersAndGoesOnAfterARestart) {
   start(kHalf);
-  for (int i = 0; i < 200; ++i) {
-    Client client = arrive(body("r1", std::to_string(i)));
-    const bool bad = client.journey->choice().model == "r2";
-    answer(std::move(client), bad ? 500 : 200);
-  }
-  stage_->tick(minutes(1));
-  EXPECT_EQ(view().state.control.phase, RolloutPhase::kRolledBack);
+  fail_the_candidate();
   EXPECT_THAT(view().events.front().what, HasSubstr("rolled back: worse: errors"));
   const RolloutState before = view().state;
   start(kHalf);
@@ -254,13 +256,7 @@ TEST_F(RolloutStageTest, WhatCannotBeWrittenDoesNotHappenButForGoingBack) {
   EXPECT_FALSE(stage_->command("next", RolloutCommand::kPromote));
   EXPECT_FALSE(stage_->command("next", RolloutCommand::kPause));
   EXPECT_EQ(view().state.control.phase, RolloutPhase::kRunning);
-  for (int i = 0; i < 200; ++i) {
-    Client client = arrive(body("r1", std::to_string(i)));
-    const bool bad = client.journey->choice().model == "r2";
-    answer(std::move(client), bad ? 500 : 200);
-  }
-  stage_->tick(minutes(1));
-  EXPECT_EQ(view().state.control.phase, RolloutPhase::kRolledBack);
+  fail_the_candidate();
   EXPECT_EQ(answer(arrive(body("r1", "1"))), "");
 }
 

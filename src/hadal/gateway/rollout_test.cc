@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "hadal/base/rng.h"
+#include "hadal/base/testing/temporary_folder.h"
 #include "hadal/gateway/rollout_store.h"
 
 namespace hadal::gateway {
@@ -248,18 +249,12 @@ TEST(Rollout, ABaselineOfItsOwnHoldsAlsoAfterItWasRolledBack) {
 
 class RolloutStoreTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/hadal_rollout_XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   std::unique_ptr<RolloutStore> open() {
-    auto store = RolloutStore::open(folder_ + "/store.db");
+    auto store = RolloutStore::open(folder_.path() + "/store.db");
     EXPECT_TRUE(store) << store.error().what;
     return std::move(*store);
   }
-  std::string folder_;
+  const hadal::testing::TemporaryFolder folder_;
 };
 
 TEST_F(RolloutStoreTest, AnotherProcessGoesOnWhereThisOneWas) {

@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "hadal/base/testing/temporary_folder.h"
 #include "hadal/gateway/config.h"
 
 namespace hadal::gateway {
@@ -44,19 +45,10 @@ TEST(Tenants, WithoutKeysEverybodyIsTheDefault) {
 class KeyedTenants : public ::testing::Test {
  protected:
   KeyedTenants() {
-    char folder[] = "/tmp/hadal_tenants_XXXXXX";
-    folder_ = ::mkdtemp(folder);
     keys_ = std::move(*KeyStore::open(folder_ + "/keys.db"));
     a_.name = "a";
     a_.models = {"small", "large"};
     b_.name = "b";
-  }
-  ~KeyedTenants() override {
-    keys_.reset();
-    for (const char* name : {"/keys.db", "/keys.db-wal", "/keys.db-shm"}) {
-      ::unlink((folder_ + name).c_str());
-    }
-    ::rmdir(folder_.c_str());
   }
   std::string make(const std::string& tenant, std::vector<std::string> models = {}) {
     KeyRecord record;
@@ -65,7 +57,8 @@ class KeyedTenants : public ::testing::Test {
     return keys_->create(std::move(record), kNow)->text;
   }
 
-  std::string folder_;
+  const hadal::testing::TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path();
   std::shared_ptr<KeyStore> keys_;
   TenantConfig a_, b_;
 };

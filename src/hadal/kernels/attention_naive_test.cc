@@ -8,9 +8,8 @@
 namespace hadal::kernels::testing {
 namespace {
 
-class NaiveAttention : public ::testing::TestWithParam<std::string> {
+class NaiveAttention : public AgainstReference {
  protected:
-  NaiveAttention() : made_(make_implementation(GetParam(), 3)), ref_(make_reference_backend()) {}
   void SetUp() override {
     const MlaModel model({1, 4, 2, 4, 4}, DType::kF32);
     const auto k_up = pack(backend(), model.k_up);
@@ -19,12 +18,6 @@ class NaiveAttention : public ::testing::TestWithParam<std::string> {
       GTEST_SKIP() << GetParam() << " has no naive form";
     }
   }
-  Backend& backend() { return *made_.backend; }
-  Backend& ref() { return *ref_; }
-
- private:
-  Implementation made_;
-  std::unique_ptr<Backend> ref_;
 };
 INSTANTIATE_TEST_SUITE_P(Cpu, NaiveAttention, ::testing::ValuesIn(implementations(true)),
                          [](const auto& info) { return info.param; });

@@ -60,16 +60,7 @@ class GqaSession final : public Session {
   const GqaModel& model_;
 };
 
-class AttentionOps : public ::testing::TestWithParam<std::string> {
- protected:
-  AttentionOps() : made_(make_implementation(GetParam(), 3)), ref_(make_reference_backend()) {}
-  Backend& backend() { return *made_.backend; }
-  Backend& ref() { return *ref_; }
-
- private:
-  Implementation made_;
-  std::unique_ptr<Backend> ref_;
-};
+class AttentionOps : public AgainstReference {};
 INSTANTIATE_TEST_SUITE_P(Cpu, AttentionOps, ::testing::ValuesIn(implementations(false)),
                          [](const auto& info) { return info.param; });
 

@@ -21,16 +21,7 @@ namespace {
 constexpr double kOutputRounding = 0x1p-20;
 constexpr float kEps = 1e-5f;
 
-class Ops : public ::testing::TestWithParam<std::string> {
- protected:
-  Ops() : made_(make_implementation(GetParam(), 3)), ref_(make_reference_backend()) {}
-  Backend& backend() { return *made_.backend; }
-  Backend& ref() { return *ref_; }
-
- private:
-  Implementation made_;
-  std::unique_ptr<Backend> ref_;
-};
+class Ops : public AgainstReference {};
 INSTANTIATE_TEST_SUITE_P(Cpu, Ops, ::testing::ValuesIn(implementations(false)),
                          [](const auto& info) { return info.param; });
 

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <latch>
 #include <mutex>
 #include <thread>
 
@@ -229,12 +230,11 @@ TEST_F(ClientTest, OneConnectionServesManyCalls) {
 
 TEST_F(ClientTest, PiecesComeAsTheyAreSent) {
   std::shared_ptr<Sink> sink;
-  std::mutex turn;
-  turn.lock();
+  std::latch turn{1};
   serve([&](RawServer::Peer& peer, int) {
     peer.read_request();
     peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    turn.lock();
+    turn.wait();
     for (const std::string piece : {"data: 1\n\n", "data: \n", "\ndata: 3\n\n"}) {
       const size_t before = sink->body_.size();
       peer.send(fmt::format("{:x}\r\n{}\r\n", piece.size(), piece));
@@ -244,7 +244,7 @@ TEST_F(ClientTest, PiecesComeAsTheyAreSent) {
     peer.read_request();
   });
   sink = post();
-  turn.unlock();
+  turn.count_down();
   sink->wait_over();
   EXPECT_TRUE(sink->ended_) << sink->what_;
   EXPECT_EQ(sink->head_.content_length, -1);
@@ -311,6 +311,7 @@ TEST_F(ClientTest, BrokenAnswers) {
     EXPECT_EQ(sink->fault_, ClientFault::kBroken) << one.name << sink->what_;
     EXPECT_EQ(sink->body_, one.body) << one.name;
     EXPECT_EQ(client_->idle_connections(), 0) << one.name;
+    server_.reset();  // joins the script, which may still be sending
   }
 }
 
@@ -410,15 +411,14 @@ TEST_F(ClientTest, CancelClosesTheConnectionAtOnceAndNothingFollows) {
 
 TEST_F(ClientTest, CancelBeforeTheHead) {
   std::atomic<bool> closed{false};
-  std::mutex asked;
-  asked.lock();
+  std::latch asked{1};
   serve([&](RawServer::Peer& peer, int) {
     peer.read_request();
-    asked.unlock();
+    asked.count_down();
     closed = peer.client_closed();
   });
   const auto sink = post();
-  asked.lock();
+  asked.wait();
   call_->cancel();
   server_.reset();
   EXPECT_TRUE(closed);

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "hadal/base/testing/temporary_folder.h"
 #include "hadal/gateway/shared_limits.h"
 
 namespace hadal::gateway::testing {
@@ -38,15 +39,7 @@ bool succeeds(std::vector<std::string> words, const passwd* user) {
 
 class Server : public StoreServer {
  protected:
-  Server() {
-    char folder[] = "/tmp/hadal_store_XXXXXX";
-    folder_ = ::mkdtemp(folder);
-  }
-  ~Server() override {
-    end(SIGKILL);
-    std::error_code error;
-    std::filesystem::remove_all(folder_, error);
-  }
+  ~Server() override { end(SIGKILL); }
   // Until it answers.
   bool run(const std::vector<std::string>& words, const passwd* user) {
     auto probe = SharedLimits::make({url_, std::chrono::seconds(5)});
@@ -66,7 +59,8 @@ class Server : public StoreServer {
     process_ = 0;
   }
 
-  std::string folder_;
+  const hadal::testing::TemporaryFolder temporary_;
+  const std::string folder_ = temporary_.path();
   pid_t process_ = 0;
 };
 

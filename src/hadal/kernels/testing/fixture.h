@@ -2,6 +2,8 @@
 // machine.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -55,6 +57,18 @@ struct Implementation {
 Implementation make_implementation(const std::string& name, int threads);
 // Those that this machine can run; the reference, which is last, too if asked for.
 std::vector<std::string> implementations(bool with_reference);
+
+// The implementation that the parameter names, on three threads, and the reference.
+class AgainstReference : public ::testing::TestWithParam<std::string> {
+ protected:
+  AgainstReference() : made_(make_implementation(GetParam(), 3)), ref_(make_reference_backend()) {}
+  Backend& backend() { return *made_.backend; }
+  Backend& ref() { return *ref_; }
+
+ private:
+  Implementation made_;
+  std::unique_ptr<Backend> ref_;
+};
 
 std::unique_ptr<Matrix> pack(Backend& backend, const Weights& weights);
 
