@@ -24,6 +24,17 @@ def wait_for(condition, what, seconds=30):
         time.sleep(0.01)
 
 
+def metric_of(answer, name):
+    """The sum of a metric's series."""
+    total, found = 0.0, False
+    for line in answer.text.splitlines():
+        if re.match(re.escape(name) + r"[ {]", line):
+            total, found = total + float(line.rsplit(" ", 1)[1]), True
+    if not found:
+        raise KeyError(name)
+    return total
+
+
 class Server:
     """Starts `binary serve --port 0 ARGS`; use with `with`. Stops it at the end if a test has not.
 
@@ -112,14 +123,7 @@ class Server:
         return Stream(self.port, path, body, headers, self.timeout)
 
     def metric(self, name):
-        """The sum of a metric's series."""
-        total, found = 0.0, False
-        for line in self.get("/metrics").text.splitlines():
-            if re.match(re.escape(name) + r"[ {]", line):
-                total, found = total + float(line.rsplit(" ", 1)[1]), True
-        if not found:
-            raise KeyError(name)
-        return total
+        return metric_of(self.get("/metrics"), name)
 
     def wait_metric(self, name, wanted, seconds=30):
         until = time.monotonic() + seconds

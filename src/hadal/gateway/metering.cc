@@ -116,7 +116,9 @@ Result<std::shared_ptr<Metering>> Metering::make(MeteringOptions options,
     HADAL_TRY(metering->shared_, SharedLimits::make({chosen.shared, chosen.shared_timeout}));
     metering->up_ =
         &metering->registry_
-             ->gauge("hadal_limit_store_up", "Whether the shared store of limits answers: 1 or 0.")
+             ->gauge("hadal_limit_store_up",
+                     "Whether the shared store of limits answers, and knows what was used "
+                     "while it did not: 1 or 0.")
              .with();
     metering->keep_connected(clock.now());
   }
@@ -390,13 +392,13 @@ void Metering::keep_connected(Nanos at) {
     }
     if (status) told_lost_ = false;
   }
-  up_->set(shared_->connected() ? 1 : 0);
-  if (!shared_->connected()) return;
+  if (!shared_->connected()) return up_->set(0);
   while (!unshared_.empty()) {
     const auto& [id, cost] = *unshared_.begin();
     if (!shared_->charge(id, cost, clock_.unix_seconds())) return;
     unshared_.erase(unshared_.begin());
   }
+  up_->set(1);  // again only when it knows what was used without it
   if (at < next_renew_) return;
   next_renew_ = at + kRenewEvery;
   std::map<std::string, Running> running;
