@@ -1,6 +1,8 @@
 """hadal.yaml and what a gateway does with it, over real sockets."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,6 +75,18 @@ class Configuration(unittest.TestCase):
             refused = run("--config", config.path, "--model", "x")
             self.assertEqual(refused.returncode, 2)
             self.assertIn("--model", refused.stderr)
+
+    def test_every_flag_has_a_field(self):
+        elsewhere = {"model", "alias", "api_key", "api_key_file", "max_connections", "batch_dir"}
+        told = re.search(r"--config TEXT Excludes: ([^\n]*)", run("--help").stdout)[1]
+        flags = {flag.removeprefix("--").replace("-", "_") for flag in told.split()}
+        self.assertGreater(flags, elsewhere)
+        schema = json.loads(run("--print-config-schema").stdout)
+        engine = schema["properties"]["backends"]["items"]["properties"]["engine"]["properties"]
+        self.assertEqual(set(engine), flags - elsewhere)
+        refused = subprocess.run([BINARY, "ask", "x", "--cpu-impl", "none"], capture_output=True, text=True, timeout=60)
+        for name in engine["cpu_impl"]["enum"]:
+            self.assertIn(name, refused.stderr)
 
     def test_aliases_answer_think_and_are_listed(self):
         with Config(LOCAL + ALIASES) as config, Server(BINARY, "--config", config.path) as server:

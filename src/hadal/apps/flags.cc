@@ -38,8 +38,10 @@ void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
       ->check(CLI::Range(1, 1 << 24));
   app.add_option("--max-sequences", options.max_sequences, "answers generated at once [64]")
       ->check(CLI::Range(1, 65'536));
-  app.add_option("--kv-memory", flags->kv_memory,
-                 "bytes of cache, as 512M or 4G [what the sequences need, within free memory]");
+  app.add_option(
+      "--kv-memory", flags->kv_memory,
+      "bytes of cache, as 512M or 4G [what the sequences need, at most 1G (or 8192 tokens, "
+      "where these take more) and 3/4 of the free memory]");
   add_kv_type_flag(app, &options);
   add_mla_prefill_flag(app, &options);
   auto* disk = app.add_option("--kv-disk", options.kv_disk,
@@ -56,7 +58,9 @@ void add_runtime_flags(CLI::App& app, RuntimeFlags* flags) {
                  "a smaller model of the same tokenizer, to guess with; GGUF file or folder");
   app.add_option("--draft-max", options.draft_max, "tokens guessed at once for an answer [16]")
       ->check(CLI::Range(0, 64));
-  app.add_option("--cpu-impl", options.cpu_impl, "avx512, avx2 or ref [the best there is]");
+  app.add_option("--cpu-impl", options.cpu_impl,
+                 "avx512, avx512bf16, avx2 or ref; avx512bf16 rounds more than the others "
+                 "[the best of the others]");
   add_pack_cache_flags(app, &options);
   app.add_option("--pack-cache-max", flags->pack_cache_max,
                  "bytes of that folder, as 20G; the least recently used models go first "
@@ -84,7 +88,7 @@ void add_pack_cache_flags(CLI::App& app, RuntimeOptions* options) {
   app.add_flag("--pack-cache-verify", options->pack_cache_verify,
                "read kept weights whole at start and compare checksums");
   app.add_flag("--mlock", options->mlock,
-               "keep them in memory also while nobody asks; needs RLIMIT_MEMLOCK");
+               "keep packed weights in memory also while nobody asks; needs RLIMIT_MEMLOCK");
 }
 
 int parse_line(CLI::App& app, RuntimeFlags* flags, int argc, char** argv) {

@@ -78,6 +78,7 @@ RuntimeOptions runtime_options(const gateway::BackendConfig& local) {
   options.cpu_impl = engine.cpu_impl;
   options.pack_cache = engine.pack_cache;
   options.pack_cache_max = engine.pack_cache_max;
+  options.pack_cache_verify = engine.pack_cache_verify;
   options.mlock = engine.mlock;
   return options;
 }

@@ -54,6 +54,7 @@ struct EngineConfig {
   std::string cpu_impl;
   std::string pack_cache;
   uint64_t pack_cache_max = 0;
+  bool pack_cache_verify = false;
   bool mlock = false;
   bool operator==(const EngineConfig&) const = default;
 };

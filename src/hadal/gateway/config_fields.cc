@@ -39,8 +39,10 @@ Section<EngineConfig> engine_section() {
                {"the model's"})
       .integer("max_sequences", &EngineConfig::max_sequences, {0, 65'536},
                "answers generated at once", {"64"})
-      .bytes("kv_memory", &EngineConfig::kv_memory, "bytes of cache",
-             {"what the sequences need, within free memory"})
+      .bytes(
+          "kv_memory", &EngineConfig::kv_memory, "bytes of cache",
+          {"what the sequences need, at most 1G (or 8192 tokens, where these take more) and 3/4 of "
+           "the free memory"})
       .choice("kv_type", &EngineConfig::kv_type, {"auto", "f32", "f16", "bf16", "int8"},
               "how the cache holds a row; auto is int8 for models with latent attention, else f16",
               {"auto"})
@@ -63,14 +65,17 @@ Section<EngineConfig> engine_section() {
                "tokens guessed at once for an answer", {"16"})
       .duration("target_itl", &EngineConfig::target_itl, Millis(0), hours(1),
                 "time between a stream's tokens that prompts of others may cause; 0s: any")
-      .choice("cpu_impl", &EngineConfig::cpu_impl, {"avx512", "avx2", "ref"}, "instructions to use",
-              {"the best there is"})
+      .choice("cpu_impl", &EngineConfig::cpu_impl, {"avx512", "avx512bf16", "avx2", "ref"},
+              "instructions to use; avx512bf16 rounds more than the others",
+              {"the best of the others"})
       .text("pack_cache", &EngineConfig::pack_cache,
             "folder that keeps packed weights for the next start, or `off`",
             {"the user's cache, for large models"})
       .bytes("pack_cache_max", &EngineConfig::pack_cache_max,
              "bytes of that folder; the least recently used models go first",
              {"what the disk has, but a twentieth"})
+      .boolean("pack_cache_verify", &EngineConfig::pack_cache_verify,
+               "read kept weights whole at start and compare checksums")
       .boolean("mlock", &EngineConfig::mlock,
                "keep packed weights in memory also while nobody asks; needs RLIMIT_MEMLOCK");
   return section;
