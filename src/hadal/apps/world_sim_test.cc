@@ -12,9 +12,9 @@
 #include <deque>
 #include <functional>
 #include <map>
-#include <queue>
 
 #include "hadal/base/rng.h"
+#include "hadal/base/testing/event_queue.h"
 #include "hadal/gateway/calendar.h"
 #include "hadal/gateway/fair_queue.h"
 #include "hadal/gateway/fleet.h"
@@ -53,14 +53,11 @@ class World {
     at(some_time(2), [this] { change_fate(); });
     at(Nanos(0), [this] { check_health(); });
     while (!events_.empty() && !::testing::Test::HasFailure()) {
-      if (events_.top().time >= end && !stopping_) {
+      if (events_.next() >= end && !stopping_) {
         stopping_ = true;
         for (size_t i = 0; i < replicas_.size(); ++i) set_fate(i, Fate::kGood, 1);
       }
-      const Event event = events_.top();
-      events_.pop();
-      now_ = event.time;
-      event.run();
+      events_.run_next();
       hold();
     }
     if (!::testing::Test::HasFailure()) look_at_the_end();
@@ -103,24 +100,15 @@ class World {
     size_t replica = 0;
     int32_t produced = 0;
   };
-  struct Event {
-    Nanos time;
-    uint64_t order;
-    std::function<void()> run;
-    bool operator<(const Event& other) const {
-      return time != other.time ? time > other.time : order > other.order;
-    }
-  };
 
   int32_t below(int32_t bound) { return static_cast<int32_t>(rng_.next() % bound); }
   Nanos some_time(double mean_seconds) {
     return Nanos(static_cast<int64_t>(2e9 * mean_seconds * rng_.uniform()));
   }
-  void at(Nanos after, std::function<void()> run) {
-    events_.push({now_ + after, order_++, std::move(run)});
-  }
+  void at(Nanos after, std::function<void()> run) { events_.at(after, std::move(run)); }
+  Nanos now() const { return events_.now(); }
   gateway::Moment moment() const {
-    return {seconds(100) + now_, began_ + std::chrono::duration_cast<seconds>(now_).count()};
+    return {seconds(100) + now(), began_ + std::chrono::duration_cast<seconds>(now()).count()};
   }
 
   void add_tenant(int32_t index) {
@@ -198,7 +186,7 @@ class World {
       --inside_;
     } else {
       EXPECT_TRUE(replicas_[request.replica].scheduler->remove(id));
-      fleet_.finish(now_, request.lease, Outcome::kCancelled);
+      fleet_.finish(now(), request.lease, Outcome::kCancelled);
       --inside_;
     }
     end(id);
@@ -237,15 +225,15 @@ class World {
   // False: it waits for a place at a replica.
   bool attempt(uint64_t id, bool in_front) {
     Request& request = requests_.at(id);
-    const auto lease = fleet_.start(now_, {"m", request.prompt.front() == 0 ? 1u : 2u,
-                                           request.estimate.tokens, &request.tried});
+    const auto lease = fleet_.start(now(), {"m", request.prompt.front() == 0 ? 1u : 2u,
+                                            request.estimate.tokens, &request.tried});
     if (!lease && lease.error() == gateway::NoBackend::kFull) {
       request.place = Place::kWaitsForPlace;
       in_front ? wait_for_place_.push_front(id) : wait_for_place_.push_back(id);
       return false;
     }
     if (!lease) {
-      for (const auto& view : fleet_.view(now_)) {
+      for (const auto& view : fleet_.view(now())) {
         EXPECT_NE(view.condition, gateway::Condition::kUp) << "refused, but " << view.name;
       }
       --inside_;
@@ -265,7 +253,7 @@ class World {
     const Status submitted = replica.scheduler->submit(
         {id, request.prompt, static_cast<int32_t>(request.estimate.tokens), 0,
          tenants_[request.tenant].name, false},
-        now_);
+        now());
     EXPECT_TRUE(submitted) << submitted.error().what;
     at(kFirstToken, [this, id, attempts = request.attempts] {
       const auto found = requests_.find(id);
@@ -282,7 +270,7 @@ class World {
     }
     Request& request = found->second;
     replicas_[request.replica].scheduler->remove(id);
-    fleet_.finish(now_, request.lease, Outcome::kFailed);
+    fleet_.finish(now(), request.lease, Outcome::kFailed);
     if (may_retry && request.produced == 0 && fleet_.take_retry(request.attempts)) {
       EXPECT_LE(request.attempts, rules_.retries);
       attempt(id, false);
@@ -304,7 +292,7 @@ class World {
   void step(size_t index) {
     Replica& replica = replicas_[index];
     if (replica.stepping || replica.fate != Fate::kGood) return;
-    const sched::Plan& plan = replica.scheduler->step(now_);
+    const sched::Plan& plan = replica.scheduler->step(now());
     if (plan.segments.empty()) return;
     replica.stepping = true;
     std::vector<std::pair<uint64_t, bool>> ran;
@@ -335,7 +323,7 @@ class World {
         continue;
       }
       replica.scheduler->remove(id);
-      fleet_.finish(now_, request.lease, Outcome::kGood);
+      fleet_.finish(now(), request.lease, Outcome::kGood);
       ++answered_;
       --inside_;
       end(id);
@@ -388,7 +376,7 @@ class World {
     ASSERT_LE(inside_, width_);
     ASSERT_EQ(line_.size(), by_ticket_.size());
     ASSERT_EQ(requests_.size(), line_.size() + static_cast<size_t>(inside_));
-    for (const auto& view : fleet_.view(now_)) {
+    for (const auto& view : fleet_.view(now())) {
       const size_t index = std::stoul(view.name.substr(1));
       ASSERT_EQ(view.in_flight, at_replica[index]) << view.name;
       ASSERT_LE(view.in_flight, replicas_[index].rules.max_in_flight) << view.name;
@@ -413,7 +401,7 @@ class World {
   void look_at_the_end() {
     EXPECT_TRUE(requests_.empty()) << requests_.size() << " requests were never ended";
     EXPECT_EQ(inside_, 0);
-    for (const auto& view : fleet_.view(now_)) {
+    for (const auto& view : fleet_.view(now())) {
       EXPECT_EQ(view.in_flight, 0);
       EXPECT_EQ(view.tokens, 0);
     }
@@ -440,9 +428,8 @@ class World {
   std::map<uint64_t, Request> requests_;  // admitted and not ended
   std::deque<uint64_t> wait_for_place_;
   int32_t width_ = 1, inside_ = 0;  // requests that left the line
-  std::priority_queue<Event> events_;
-  Nanos now_{0};
-  uint64_t order_ = 0, ids_ = 0;
+  hadal::testing::EventQueue events_;
+  uint64_t ids_ = 0;
   int64_t requests_made_ = 0, answered_ = 0;
   bool stopping_ = false;
 };

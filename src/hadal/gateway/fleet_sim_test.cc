@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <queue>
 
 #include "hadal/base/rng.h"
+#include "hadal/base/testing/event_queue.h"
 #include "hadal/gateway/fleet.h"
 
 namespace hadal::gateway {
@@ -41,22 +41,16 @@ class World {
     at(random_time(5), [this] { change_fate(); });
     at(random_time(2), [this] { check_all(); });
     at(random_time(30), [this] { reload(); });
-    while (!events_.empty() && events_.top().time < end && !::testing::Test::HasFailure()) {
-      const Event event = events_.top();
-      events_.pop();
-      now_ = event.time;
-      event.run();
+    while (!events_.empty() && events_.next() < end && !::testing::Test::HasFailure()) {
+      events_.run_next();
       hold();
     }
     stopping_ = true;
     for (auto& replica : replicas_) replica.speed = 1.0;
     while (!events_.empty() && !::testing::Test::HasFailure()) {
-      const Event event = events_.top();
-      events_.pop();
-      now_ = event.time;
-      event.run();
+      events_.run_next();
     }
-    for (const auto& view : fleet_.view(now_)) {
+    for (const auto& view : fleet_.view(now())) {
       EXPECT_EQ(view.in_flight, 0) << view.name;
       EXPECT_EQ(view.tokens, 0) << view.name;
     }
@@ -72,14 +66,6 @@ class World {
     double speed;  // 0: dead; below 0: answers with errors
     bool configured = true;
   };
-  struct Event {
-    Nanos time;
-    uint64_t order;
-    std::function<void()> run;
-    bool operator<(const Event& other) const {
-      return time != other.time ? time > other.time : order > other.order;
-    }
-  };
   struct Request {
     std::vector<BackendId> tried;
     uint64_t conversation;
@@ -91,9 +77,8 @@ class World {
   Nanos random_time(double mean_seconds) {
     return Nanos(static_cast<int64_t>(2e9 * mean_seconds * rng_.uniform()));
   }
-  void at(Nanos after, std::function<void()> run) {
-    events_.push({now_ + after, order_++, std::move(run)});
-  }
+  void at(Nanos after, std::function<void()> run) { events_.at(after, std::move(run)); }
+  Nanos now() const { return events_.now(); }
 
   void reconfigure() {
     std::vector<BackendRules> wanted;
@@ -138,11 +123,11 @@ class World {
   }
   void attempt(Request request) {
     const auto lease =
-        fleet_.start(now_, {"m", request.conversation, request.tokens, &request.tried});
+        fleet_.start(now(), {"m", request.conversation, request.tokens, &request.tried});
     if (!lease) {
       --open_;
       // Never "down" while somebody healthy and configured has no mark against it.
-      for (const auto& view : fleet_.view(now_)) {
+      for (const auto& view : fleet_.view(now())) {
         EXPECT_TRUE(lease.error() != NoBackend::kDown || view.condition != Condition::kUp);
       }
       return;
@@ -159,7 +144,7 @@ class World {
                             : speed > 0 ? (below(50) == 0 ? Outcome::kBusy : Outcome::kGood)
                                         : Outcome::kFailed;
     at(takes, [this, lease = *lease, outcome, request]() mutable {
-      fleet_.finish(now_, lease, outcome);
+      fleet_.finish(now(), lease, outcome);
       const bool again = outcome == Outcome::kFailed || outcome == Outcome::kBusy;
       request.tried.push_back(lease.backend);
       if (again && fleet_.take_retry(request.attempts)) {
@@ -179,7 +164,7 @@ class World {
   // At every moment.
   void hold() {
     int64_t in_flight = 0;
-    for (const auto& view : fleet_.view(now_)) {
+    for (const auto& view : fleet_.view(now())) {
       const Replica* replica = nullptr;
       for (const Replica& one : replicas_) {
         if (one.rules.name == view.name) replica = &one;
@@ -197,9 +182,7 @@ class World {
   FleetRules rules_;
   Fleet fleet_;
   std::vector<Replica> replicas_;
-  std::priority_queue<Event> events_;
-  Nanos now_{0};
-  uint64_t order_ = 0;
+  hadal::testing::EventQueue events_;
   int64_t requests_ = 0;
   int64_t retries_ = 0;
   int64_t open_ = 0;

@@ -61,10 +61,7 @@ class ServerTest : public ::testing::Test {
     server_ = std::move(*server);
   }
   ~ServerTest() override {
-    {
-      std::lock_guard lock(mutex_);
-      kept_.clear();
-    }
+    drop_kept();
     server_.reset();
   }
 
@@ -93,6 +90,10 @@ class ServerTest : public ::testing::Test {
   ResponseWriter& kept(size_t i = 0) {
     std::lock_guard lock(mutex_);
     return kept_.at(i);
+  }
+  void drop_kept() {
+    std::lock_guard lock(mutex_);
+    kept_.clear();
   }
   std::string ask(std::string_view bytes) {
     RawClient client(server_->port());
@@ -303,10 +304,7 @@ TEST_F(ServerTest, APromiseThatIsDroppedHasNoProperEnd) {
   client.send("GET /promise HTTP/1.1\r\nHost: h\r\n\r\n");
   client.read_past("1\r\n\n\r\n");
   ASSERT_TRUE(events_.wait_for("kept"));
-  {
-    std::lock_guard lock(mutex_);
-    kept_.clear();
-  }
+  drop_kept();
   EXPECT_THAT(client.read_to_end(), Not(HasSubstr("\r\n0\r\n\r\n")));
   EXPECT_TRUE(client.closed());
 }
@@ -374,10 +372,7 @@ TEST_F(ServerTest, AStreamThatIsDroppedHasNoProperEnd) {
   RawClient client(server_->port());
   client.send("GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
   ASSERT_TRUE(events_.wait_for("kept"));
-  {
-    std::lock_guard lock(mutex_);
-    kept_.clear();
-  }
+  drop_kept();
   EXPECT_THAT(client.read_to_end(), Not(HasSubstr("\r\n0\r\n\r\n")));
   EXPECT_TRUE(client.closed());
 }

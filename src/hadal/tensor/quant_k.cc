@@ -183,6 +183,12 @@ void put_four_bits(std::array<uint8_t, 128>& bytes, int e, int bits) {
   byte = static_cast<uint8_t>(byte | bits << (e % 64 / 32 * 4));
 }
 
+// A bit of element e = 32 n + l at bit n of byte l (Q3_K, Q5_K).
+void put_high_bit(std::array<uint8_t, 32>& bytes, int e, int bit) {
+  uint8_t& byte = bytes[e % 32];
+  byte = static_cast<uint8_t>(byte | bit << (e / 32));
+}
+
 // Q6_K: the low nibbles of elements 128 h + 32 j + l, at nibble j / 2 of byte 64 h + 32 (j % 2) +
 // l.
 int q6_low_byte(int e) { return e / 128 * 64 + e % 64; }
@@ -262,8 +268,7 @@ void encode(const float* values, BlockQ3_K& block) {
   }
   for (int e = 0; e < kElements; ++e) {
     put_two_bits(block.codes, e, fitted.codes[e] & 3);
-    block.high[e % 32] =
-        static_cast<uint8_t>(block.high[e % 32] | fitted.codes[e] >> 2 << (e / 32));
+    put_high_bit(block.high, e, fitted.codes[e] >> 2);
   }
 }
 
@@ -280,8 +285,7 @@ void encode(const float* values, BlockQ5_K& block) {
   block.scales = pack_scale_minimum(fitted.scales, fitted.minima);
   for (int e = 0; e < kElements; ++e) {
     put_four_bits(block.codes, e, fitted.codes[e] & 15);
-    block.high[e % 32] =
-        static_cast<uint8_t>(block.high[e % 32] | fitted.codes[e] >> 4 << (e / 32));
+    put_high_bit(block.high, e, fitted.codes[e] >> 4);
   }
 }
 

@@ -274,29 +274,29 @@ Result<Pieces> render_pieces(ChatForm form, const ChatVariant& variant,
   switch (form) {
     case ChatForm::kDeepseekV2:
       render_deepseek_v2(messages, variant, options, &out);
-      return out;
+      break;
     case ChatForm::kDeepseekV3:
     case ChatForm::kDeepseekR1:
       render_deepseek_v3(messages, variant, options, &out);
-      return out;
+      break;
     case ChatForm::kDeepseekV31:
       render_deepseek_v31(messages, variant, options, &out);
-      return out;
+      break;
     case ChatForm::kQwen2:
       render_qwen2(messages, variant, options, &out);
-      return out;
+      break;
     case ChatForm::kQwen3:
       render_qwen3(messages, variant, options, &out);
-      return out;
+      break;
     case ChatForm::kLlama3:
       render_llama3(messages, variant, options, &out);
-      return out;
+      break;
     case ChatForm::kDeepseekV4:
     case ChatForm::kTemplate:
     case ChatForm::kNone:
-      break;
+      return fail(Code::kUnsupported, "this model has no chat template; use plain completions");
   }
-  return fail(Code::kUnsupported, "this model has no chat template; use plain completions");
+  return out;
 }
 
 bool has_all(const Tokenizer& tokenizer, std::initializer_list<std::string_view> tokens) {
