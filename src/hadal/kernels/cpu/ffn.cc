@@ -1,11 +1,13 @@
 // SwiGLU blocks, dense and mixtures of experts, as one procedure over groups: a group is one expert
 // (or the shared one, last) and the rows that go to it.
 //
-//   rows      norm, router, choice                                  by rows
-//   regroup   the rows of each expert become its tiles              by groups
-//   up        silu(gate h) * (up h), in blocks of 32 at once        by pairs of panels of all
-//   groups round     super-blocks of 256, where `down` wants them          by groups down      out
-//   += weight * down(...)                             by panels of `hidden`
+// clang-format off
+//   rows      norm, router, choice                                    by rows
+//   regroup   the rows of each expert become its tiles                by groups
+//   up        silu(gate h) * (up h), in blocks of 32 at once          by pairs of panels, all groups
+//   round     super-blocks of 256, where `down` wants them            by rows
+//   down      out += weight * down(...)                               by panels of `hidden`
+// clang-format on
 //
 // In the last phase a thread owns output columns and goes through the groups in ascending order, so
 // contributions meet in one order and no two threads meet at all.

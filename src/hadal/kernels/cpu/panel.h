@@ -2,12 +2,12 @@
 // micro-kernel.
 //
 // clang-format off
-// Integer forms. A panel is a sequence of super-blocks; a super-block is a header, then its blocks of
-// 32 columns; a block is its own header, then its codes. "[16]" is one entry per row.
+// Integer forms. A panel is a sequence of super-blocks; a super-block is a header, then its blocks
+// of 32 columns; a block is its own header, then its codes. "[16]" is one entry per row.
 //
-//   codes    kNibble  4 lines of 64 bytes. Byte 4 r + j of line i: low nibble row r, column 4 i + j;
-//                     high nibble column 16 + 4 i + j. So one line is two operands of a 4-way byte
-//                     dot product.
+//   codes    kNibble  4 lines of 64 bytes. Byte 4 r + j of line i: low nibble row r, column
+//                     4 i + j; high nibble column 16 + 4 i + j. So one line is two operands of a
+//                     4-way byte dot product.
 //            kFive    nibbles, then a line whose byte 4 r + j has in bit g bit 4 of column 4 g + j
 //            kSix     nibbles, then two lines: bits 2 g.. of byte 4 r + j are bits 4, 5 of column
 //                     16 p + 4 g + j in line p
@@ -15,9 +15,9 @@
 //   scales   kHalf        block: f16 s [16]                            value = s (code - zero)
 //            kHalfMin     block: f16 s [16], f16 m [16]                value = s code + m
 //            kExponent    block: u8 e [16]                    value = 2^(e - 128) (code - zero)
-//            kSixMin      super, 8 blocks: f16 d [16], f16 m [16], low [8][16], high [4][16]; block
-//                         i has the low nibbles of its scale and minimum in low[i], their upper two
-//                         bits in the nibble i % 2 of high[i / 2]
+//            kSixMin      super, 8 blocks: f16 d [16], f16 m [16], low [8][16], high [4][16];
+//                         block i has the low nibbles of its scale and minimum in low[i], their
+//                         upper two bits in the nibble i % 2 of high[i / 2]
 //                                                           value = d scale code - m minimum
 //            kByte        super, 8 blocks: f16 d [16]; block: s8 [16]
 //                                                           value = d scale (code - zero)

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "hadal/base/check.h"
 #include "hadal/kernels/cpu/kernels.h"
 #include "hadal/kernels/cpu/panel.h"
 #include "hadal/tensor/view.h"
@@ -49,6 +50,7 @@ void project_panels(const KernelTable& kernels, const PanelMatrix& matrix, int64
                     int64_t end, const std::byte* next, const Tile& tile, const Store& store) {
   constexpr int64_t kAcc = kTileColumns * kPanelRows;
   alignas(64) float acc[2 * kAcc];
+  HADAL_CHECK(begin % 2 == 0);  // partners
   for (; begin + 2 <= end; begin += 2) {
     const bool last = begin + 3 >= end && next != nullptr;
     multiply_panels(kernels, matrix, begin, matrix, begin + 1,
