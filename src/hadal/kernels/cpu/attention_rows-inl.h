@@ -145,27 +145,68 @@ HADAL_INLINE F32x16 meet(F32x16 x) {
   return fma(x, lane_signs<kStep>(), swap_lanes<kStep>(x));
 }
 
-// Steps of 1 to 8 in vectors, then longer ones between vectors; sums are paired alike everywhere.
+// The same between vectors.
+HADAL_INLINE void cross(F32x16& a, F32x16& b) {
+  const F32x16 sum = add(a, b);
+  b = subtract(a, b);
+  a = sum;
+}
+HADAL_INLINE void cross_four(F32x16* v) {
+  cross(v[0], v[1]);
+  cross(v[2], v[3]);
+  cross(v[0], v[2]);
+  cross(v[1], v[3]);
+}
+
+// Steps of 1 to 8 of kCount vectors from x on, and those of 16 and 32 where there are four.
+template <int kCount>
+HADAL_INLINE void meet_near(float* x, F32x16 factor) {
+  F32x16 v[kCount];
+#pragma GCC unroll 4
+  for (int k = 0; k < kCount; ++k) {
+    v[k] = meet<8>(meet<4>(meet<2>(meet<1>(multiply(f32_load(x + kTileLanes * k), factor)))));
+  }
+  if constexpr (kCount == 4) cross_four(v);
+#pragma GCC unroll 4
+  for (int k = 0; k < kCount; ++k) f32_store(x + kTileLanes * k, v[k]);
+}
+
+// Two steps at once, `step` and 2 step, of a block.
+HADAL_INLINE void meet_far(float* x, int64_t block, int64_t step) {
+  for (int64_t i = 0; i < block; i += 4 * step) {
+    for (int64_t j = i; j < i + step; j += kTileLanes) {
+      F32x16 v[4];
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) v[k] = f32_load(x + j + k * step);
+      cross_four(v);
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) f32_store(x + j + k * step, v[k]);
+    }
+  }
+}
+
+// Short steps first; sums are paired alike everywhere.
 inline void hadamard(float* x, int64_t count) {
   const int64_t block = hadamard_block(count);
   const float factor = 1.0f / __builtin_sqrtf(static_cast<float>(block));
   for (float* begin = x; begin < x + count; begin += block) {
     int64_t step = 1;
     if (block >= kTileLanes) {
-      for (int64_t i = 0; i < block; i += kTileLanes) {
-        const F32x16 v = multiply(f32_load(begin + i), f32_set(factor));
-        f32_store(begin + i, meet<8>(meet<4>(meet<2>(meet<1>(v)))));
-      }
-      step = kTileLanes;
-      for (; step < block; step *= 2) {
-        for (int64_t i = 0; i < block; i += 2 * step) {
-          for (int64_t j = i; j < i + step; j += kTileLanes) {
-            const F32x16 a = f32_load(begin + j);
-            const F32x16 b = f32_load(begin + j + step);
-            f32_store(begin + j, add(a, b));
-            f32_store(begin + j + step, subtract(a, b));
-          }
+      step = block < 4 * kTileLanes ? kTileLanes : 4 * kTileLanes;
+      for (int64_t i = 0; i < block; i += step) {
+        if (step == kTileLanes) {
+          meet_near<1>(begin + i, f32_set(factor));
+        } else {
+          meet_near<4>(begin + i, f32_set(factor));
         }
+      }
+      for (; 4 * step <= block; step *= 4) meet_far(begin, block, step);
+      for (int64_t j = 0; step < block && j < step; j += kTileLanes) {
+        F32x16 a = f32_load(begin + j);
+        F32x16 b = f32_load(begin + j + step);
+        cross(a, b);
+        f32_store(begin + j, a);
+        f32_store(begin + j + step, b);
       }
       continue;
     }
