@@ -47,19 +47,51 @@ class DraftCost {
   double further_ = 0;
 };
 
-std::vector<Guess> guesses_of(std::span<const Offer> offers) {
-  std::vector<Guess> guesses;
-  for (size_t i = 0; i < offers.size(); ++i) {
-    double value = offers[i].acceptance;
-    for (int32_t g = 0; g < offers[i].guesses && value > kValueLeast; ++g) {
-      guesses.push_back({value, i});
-      value *= offers[i].later;
-    }
+// Guesses of all offers, the best first. Of equal values the earlier offer's, and within an offer
+// in order: so whatever number is taken, it is the beginning of each offer.
+class BestFirst {
+ public:
+  explicit BestFirst(std::span<const Offer> offers) : offers_(offers), taken_(offers.size()) {
+    next_.reserve(offers.size());
+    for (size_t i = 0; i < offers.size(); ++i) push(offers[i].acceptance, i);
+    std::ranges::make_heap(next_, worse);
   }
-  // Of equal values the earlier offer's, and within an offer in order: a prefix of this list takes
-  // a prefix of each offer.
-  std::ranges::stable_sort(guesses, std::greater(), &Guess::value);
-  return guesses;
+  bool empty() const { return next_.empty(); }
+  // Its number within the offer, from 1, is then taken(offer).
+  Guess pop() {
+    std::ranges::pop_heap(next_, worse);
+    const Guess best = next_.back();
+    next_.pop_back();
+    ++taken_[best.offer];
+    if (push(best.value * offers_[best.offer].later, best.offer)) {
+      std::ranges::push_heap(next_, worse);
+    }
+    return best;
+  }
+  int32_t taken(size_t offer) const { return taken_[offer]; }
+
+ private:
+  static bool worse(const Guess& left, const Guess& right) {
+    return left.value != right.value ? left.value < right.value : left.offer > right.offer;
+  }
+  bool push(double value, size_t offer) {
+    if (taken_[offer] >= offers_[offer].guesses || value <= kValueLeast) return false;
+    next_.push_back({value, offer});
+    return true;
+  }
+
+  std::span<const Offer> offers_;
+  std::vector<int32_t> taken_;
+  std::vector<Guess> next_;  // a heap: of each offer that has more, the best of them
+};
+
+// Of the last ones; `count`: ever.
+template <class Number, size_t kMost>
+Number lower_quartile(std::array<Number, kMost> samples, int32_t count) {
+  const auto end = samples.begin() + std::min(count, static_cast<int32_t>(kMost));
+  const auto wanted = samples.begin() + (end - samples.begin() - 1) / 4;
+  std::partial_sort(samples.begin(), wanted + 1, end);
+  return *wanted;
 }
 
 }  // namespace
@@ -79,10 +111,7 @@ void StepTimes::observe(int32_t rows, double seconds) {
   entry.samples[entry.count++ % kSamples] = static_cast<float>(seconds);
   entry.step = steps_;
   highest_ = std::max(highest_, rows);
-  std::vector<float> sorted(entry.samples.begin(),
-                            entry.samples.begin() + std::min(entry.count, kSamples));
-  std::ranges::sort(sorted);
-  entry.seconds = sorted[(sorted.size() - 1) / 4];
+  entry.seconds = lower_quartile(entry.samples, entry.count);
 }
 
 bool StepTimes::knows(int32_t rows) const {
@@ -101,7 +130,8 @@ bool StepTimes::settled(int32_t rows) const {
 
 // Factors between known numbers lie on a line, beyond them they stay. `value`: of a known number;
 // 0: it does not count.
-void StepTimes::draw(const std::function<double(int32_t rows)>& value) const {
+template <class Value>
+void StepTimes::draw(const Value& value) const {
   int32_t before = 0;  // the last number that counts
   for (int32_t r = 1; r <= highest_; ++r) {
     const double own = knows(r) ? value(r) : 0.0;
@@ -126,13 +156,13 @@ void StepTimes::infer() const {
   });
   // One slow step says little: a number that was measured once or twice is at most a bit slower
   // than the others say.
-  const std::vector<double> settled = factors_;
+  settled_ = factors_;
   most = 0;
   draw([&](int32_t r) {
     double seconds = entries_[r].seconds;
     const bool few = entries_[r].count < kSettled;
-    if (few && settled[r] > 0) {
-      seconds = std::min(seconds, kSlowerMost * settled[r] * expected_[r]);
+    if (few && settled_[r] > 0) {
+      seconds = std::min(seconds, kSlowerMost * settled_[r] * expected_[r]);
     }
     seconds = std::max(seconds, most);
     if (!few) most = seconds;
@@ -148,36 +178,33 @@ double StepTimes::seconds(int32_t rows) const {
 
 void CallTime::observe(int32_t rows, double seconds) {
   samples_[count_++ % kSamples] = seconds / (kBase + rows);
-  std::vector<double> sorted(samples_.begin(), samples_.begin() + std::min(count_, kSamples));
-  std::ranges::sort(sorted);
-  factor_ = sorted[(sorted.size() - 1) / 4];
+  factor_ = lower_quartile(samples_, count_);
 }
 
 double share_out(std::span<const Offer> offers, int32_t rows, int32_t room, const StepTimes& times,
                  const DraftTimes* drafting, std::vector<int32_t>* take) {
   take->assign(offers.size(), 0);
   if (!times.settled(rows)) return 0;
-  const std::vector<Guess> guesses = guesses_of(offers);
-  const auto most =
-      std::min({static_cast<int32_t>(guesses.size()), room, StepTimes::kRowsMax - rows});
-  std::vector<int32_t> taken(offers.size());
+  BestFirst guesses(offers);
+  const int32_t most = std::min(room, StepTimes::kRowsMax - rows);
   DraftCost cost(drafting);
   double tokens = rows;
   const double plain = tokens / std::max(times.seconds(rows), kSecondsLeast);
   double best_rate = (kClearly + kClearlyMore * std::min(rows, 16)) * plain;
   int32_t best = 0;
-  for (int32_t n = 1; n <= most; ++n) {
-    const Guess& guess = guesses[n - 1];
+  std::vector<size_t> taken;  // of which offers, one after the other
+  for (int32_t n = 1; n <= most && !guesses.empty(); ++n) {
+    const Guess guess = guesses.pop();
     tokens += guess.value;
-    const int32_t number = ++taken[guess.offer];
-    if (offers[guess.offer].by_drafter) cost.add(number);
+    taken.push_back(guess.offer);
+    if (offers[guess.offer].by_drafter) cost.add(guesses.taken(guess.offer));
     const double seconds = times.seconds(rows + n) + cost.seconds();
     const double rate = tokens / std::max(seconds, kSecondsLeast);
     if (rate <= best_rate) continue;
     best_rate = rate;
     best = n;
   }
-  for (int32_t n = 0; n < best; ++n) ++(*take)[guesses[n].offer];
+  for (int32_t n = 0; n < best; ++n) ++(*take)[taken[static_cast<size_t>(n)]];
   return best > 0 ? best_rate : plain;
 }
 

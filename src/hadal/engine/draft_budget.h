@@ -51,7 +51,8 @@ class StepTimes {
     int64_t step = 0;   // of the last sample
     float seconds = 0;
   };
-  void draw(const std::function<double(int32_t rows)>& value) const;
+  template <class Value>
+  void draw(const Value& value) const;
   void infer() const;
 
   std::vector<double> expected_;  // [kRowsMax + 1]
@@ -60,7 +61,7 @@ class StepTimes {
   int64_t steps_ = 0;
   // What follows from all this as of `inferred_` steps: factors of the expected curve; [highest_ +
   // 1].
-  mutable std::vector<double> factors_;
+  mutable std::vector<double> factors_, settled_;  // settled_: by those alone
   mutable int64_t inferred_ = 0;
   int32_t highest_ = 0;  // of the numbers ever observed
 };

@@ -8,6 +8,7 @@
 
 #include "hadal/base/check.h"
 #include "hadal/hw/memory.h"
+#include "hadal/obs/registry.h"
 
 namespace hadal {
 namespace {
@@ -132,6 +133,9 @@ LocalEngine::LocalEngine(Parts parts)
   tokens_.reserve(static_cast<size_t>(parts_.size.step_rows_max));
   segments_.reserve(static_cast<size_t>(parts_.size.sequences_max));
   logit_rows_.reserve(static_cast<size_t>(parts_.size.step_logits_max));
+  for (size_t i = 0; i < step_costs_.size(); ++i) {
+    step_costs_[i] = &parts_.metrics.step_cost(sched::StepCost::kTermNames[i]);
+  }
 }
 
 Status LocalEngine::start() {
@@ -335,9 +339,7 @@ void LocalEngine::learn(const sched::Plan& plan, Nanos elapsed) {
        .over_target = target > Nanos::zero() && plan.shape.decode_rows > 0 && elapsed > target,
        .prompt_rows_most = plan.prompt_rows_most});
   const auto& terms = scheduler_.cost().terms();
-  for (size_t i = 0; i < terms.size(); ++i) {
-    parts_.metrics.step_cost(sched::StepCost::kTermNames[i], terms[i]);
-  }
+  for (size_t i = 0; i < terms.size(); ++i) step_costs_[i]->set(terms[i]);
 }
 
 ConstView LocalEngine::forward(const sched::Plan& plan) {

@@ -3,6 +3,7 @@
 // one lock; everything else belongs to the engine's thread.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -103,6 +104,7 @@ class LocalEngine final : public Engine {
   std::vector<TokenId> tokens_;
   std::vector<kernels::Segment> segments_;
   std::vector<int32_t> logit_rows_;
+  std::array<obs::Gauge*, sched::StepCost::kTerms> step_costs_{};  // in the order of kTermNames
 
   std::thread thread_;
 };

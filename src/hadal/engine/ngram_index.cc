@@ -1,32 +1,50 @@
 #include "hadal/engine/ngram_index.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace hadal {
 namespace {
 
-uint64_t key_of(const int32_t* tokens) {
-  // Token ids have at most 21 bits (limits::kVocabularyMax), so for real vocabularies three of them
-  // are the key itself; where they are not, match_before() compares.
-  uint64_t key = 0;
-  for (int i = 0; i < NgramIndex::kShortest; ++i) {
-    key = (key << 21) ^ static_cast<uint32_t>(tokens[i]);
-  }
-  return key;
-}
+constexpr int32_t kFree = -1;
+constexpr size_t kPlacesMin = 64;
 
 }  // namespace
 
+// The place of the three tokens that end at `end`.
+int32_t& NgramIndex::latest(int32_t end) {
+  constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;  // 2^64 over the golden ratio
+  const int32_t* three = &tokens_[static_cast<size_t>(end - kShortest + 1)];
+  uint64_t hash = 0;
+  for (int i = 0; i < kShortest; ++i) hash = (hash + static_cast<uint32_t>(three[i])) * kGolden;
+  const size_t mask = latest_.size() - 1;
+  for (size_t place = hash >> 32 & mask;; place = (place + 1) & mask) {
+    int32_t& found = latest_[place];
+    if (found == kFree || std::equal(three, three + kShortest, &tokens_[found - kShortest + 1])) {
+      return found;
+    }
+  }
+}
+
+void NgramIndex::make_room(size_t tokens) {
+  if (2 * tokens < latest_.size()) return;
+  std::vector<int32_t> old(std::max(kPlacesMin, std::bit_ceil(2 * tokens + 1)), kFree);
+  old.swap(latest_);
+  for (const int32_t end : old) {
+    if (end != kFree) latest(end) = end;
+  }
+}
+
 void NgramIndex::append(std::span<const int32_t> tokens) {
+  make_room(tokens_.size() + tokens.size());
   for (const int32_t token : tokens) {
     tokens_.push_back(token);
     earlier_.push_back(-1);
-    const int32_t end = size();
-    if (end < kShortest) continue;
-    const auto [place, fresh] = latest_.try_emplace(key_of(&tokens_[end - kShortest]), end - 1);
-    if (fresh) continue;
-    earlier_.back() = place->second;
-    place->second = end - 1;
+    const int32_t end = size() - 1;
+    if (end + 1 < kShortest) continue;
+    int32_t& last = latest(end);
+    if (last != kFree) earlier_.back() = last;
+    last = end;
   }
 }
 

@@ -3,14 +3,14 @@
 // (code that is edited, sources that are quoted, reasoning that goes round).
 //
 // Every position is chained to the one before it that ends with the same three tokens, so a look-up
-// walks a few candidates whatever the text's length. 12 bytes a token.
+// walks a few candidates whatever the text's length. At most 24 bytes a token, in three arrays,
+// since a token is added in every step of every sequence.
 //
 // Threads: one at a time.
 #pragma once
 
 #include <cstdint>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 namespace hadal {
@@ -33,12 +33,16 @@ class NgramIndex {
   static constexpr int32_t kCandidates = 16;
 
   int32_t match_before(int32_t end) const;
+  int32_t& latest(int32_t end);
+  void make_room(size_t tokens);
 
   std::vector<int32_t> tokens_;
-  // earlier_[i]: the last j < i such that the three tokens that end at j and i hash alike; -1:
-  // none.
+  // earlier_[i]: the last j < i such that the three tokens that end at j are those that end at i;
+  // -1: none.
   std::vector<int32_t> earlier_;
-  std::unordered_map<uint64_t, int32_t> latest_;  // hash of three tokens: their last end
+  // Where three tokens ended last, at a place that they themselves say, or behind it; kFree. A
+  // power of two, more than twice as many as there are tokens.
+  std::vector<int32_t> latest_;
 };
 
 }  // namespace hadal

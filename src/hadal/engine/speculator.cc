@@ -25,8 +25,13 @@ constexpr double kRestOfFurther = 1.0 / 4;
 constexpr double kRestOfAll = 1.0;
 // Steps for which a drafter goes on keeping up with a sequence that runs none of its guesses.
 constexpr int32_t kUnusedMax = 4;
-// After a step that was not worth a guess, one for so many sequences passes without asking.
+// After a step that was not worth a guess, they are asked again in one step of so many for each of
+// these sequences: the question itself would cost some percent.
 constexpr int32_t kRowsAsking = 4;
+// And one step of so many, whatever their number, when that many questions in a row were in vain
+// and no text's end had stood in it before.
+constexpr int32_t kStepsAsking = 4;
+constexpr int32_t kVainMany = 32;
 
 // Cost of a step by its rows, in parameters read: all rows share what is dense, distinct experts
 // come on top (even routing: E (1 - (1 - k/E)^rows)), and each row brings arithmetic worth a share
@@ -85,7 +90,6 @@ Speculator::Text& Speculator::text_of(const sched::Segment& segment) {
   const auto [place, fresh] = texts_.try_emplace(segment.id);
   Text& text = place->second;
   if (!fresh) return text;
-  if (ngrams_) text.ngrams.append(segment.tokens);
   for (const Acceptance& all : acceptance_) {
     text.acceptance.emplace_back(all.rate(), kWeightOfText, kSureOfText);
   }
@@ -99,8 +103,8 @@ Speculator::Text& Speculator::text_of(const sched::Segment& segment) {
 
 void Speculator::score_drafter(Text& text, const sched::Segment& segment, int32_t accepted) {
   if (!text.by_drafter || segment.guesses.empty()) {
-    text.first->rest(kRestOfText);
-    text.later->rest(kRestOfText);
+    text.first->rest(kRestOfText * (1 + paused_));
+    text.later->rest(kRestOfText * (1 + paused_));
     return;
   }
   const auto count = static_cast<int32_t>(segment.guesses.size());
@@ -118,15 +122,26 @@ void Speculator::took(const sched::Segment& segment, std::span<const TokenId> to
     metrics_.speculated(static_cast<int32_t>(segment.guesses.size()), accepted);
   }
   if (tokens.size() <= static_cast<size_t>(accepted)) return;  // it has ended
+  ++rows_;
+  const bool began = segment.rows > 1;  // or had guesses, which no pause allows
+  if (pause_ > 0 && !began) return;
   Text& text = text_of(segment);
   score_drafter(text, segment, accepted);
-  text.waits = true;
-  if (!ngrams_) return;
+  ids_.push_back(segment.id);
+  guessing_.push_back(&text);
+  if (ngrams_) learn(text, segment, tokens);
+}
+
+void Speculator::learn(Text& text, const sched::Segment& segment, std::span<const TokenId> tokens) {
+  // The prompt, or what went by in a pause, and was guessed or not as well.
+  if (const auto known = static_cast<size_t>(text.ngrams.size()); known < segment.tokens.size()) {
+    learned_.assign(segment.tokens.begin() + static_cast<ptrdiff_t>(known), segment.tokens.end());
+    learned_.insert(learned_.end(), tokens.begin(), tokens.end());
+    tokens = learned_;
+  }
   score(text, tokens);
   text.ngrams.append(tokens);
-  if (asked_ + 1 < rows_asked_ / kRowsAsking) return text.guesses.clear();  // nobody will ask
-  const int32_t match = text.ngrams.guess(options_.draft_max, &text.guesses);
-  text.match = class_of(match);
+  text.match = class_of(text.ngrams.guess(options_.draft_max, &text.guesses));
 }
 
 void Speculator::forget(uint64_t id) {
@@ -147,39 +162,37 @@ Offer Speculator::drafter_offer(double first, double later) const {
           .by_drafter = true};
 }
 
-void Speculator::share() {
-  const auto rows = static_cast<int32_t>(guessing_.size());
-  // Where nothing was worth it a moment ago, the question itself would cost some percent.
-  if (++asked_ < rows / kRowsAsking && rows == rows_asked_) {
-    take_.assign(guessing_.size(), 0);
-    for (Text* text : guessing_) text->by_drafter = false;
-    return;
-  }
-  share_anew(rows);
-  rows_asked_ = rows;
-  const bool none = std::ranges::all_of(take_, [](int32_t taken) { return taken == 0; });
-  asked_ = none ? 0 : StepTimes::kRowsMax;
-}
-
 // For each text that may guess, the better kind: an n-gram's guesses are there already, and their
 // acceptance was watched all the time. Or n-grams alone, where that is faster: a drafter costs
 // time.
-void Speculator::share_anew(int32_t rows) {
+void Speculator::share() {
   offers_.clear();
   ngram_offers_.clear();
+  const bool drafts = drafter_ != nullptr;
   for (Text* text : guessing_) {
     ngram_offers_.push_back(ngram_offer(*text));
-    text->by_drafter = drafter_ != nullptr && ngram_offers_.back().acceptance < text->first->rate();
+    text->by_drafter = drafts && ngram_offers_.back().acceptance < text->first->rate();
     offers_.push_back(text->by_drafter ? drafter_offer(text->first->rate(), text->later->rate())
                                        : ngram_offers_.back());
   }
-  const DraftTimes* drafting = drafter_ != nullptr ? &drafter_->times() : nullptr;
-  const double best = share_out(offers_, rows, kGuessesMax, times_, drafting, &take_);
-  if (drafting == nullptr) return;
-  const double without = share_out(ngram_offers_, rows, kGuessesMax, times_, nullptr, &ngram_take_);
+  const DraftTimes* drafting = drafts ? &drafter_->times() : nullptr;
+  const double best = share_out(offers_, rows_, kGuessesMax, times_, drafting, &take_);
+  const bool matches = std::ranges::any_of(ngram_offers_, &Offer::guesses);
+  if (!drafts || !matches) return;
+  const double without =
+      share_out(ngram_offers_, rows_, kGuessesMax, times_, nullptr, &ngram_take_);
   if (without < best) return;
   take_.swap(ngram_take_);
   for (Text* text : guessing_) text->by_drafter = false;
+}
+
+void Speculator::take_none() {
+  take_.assign(guessing_.size(), 0);
+  for (Text* text : guessing_) text->by_drafter = false;
+}
+
+bool Speculator::takes_any() const {
+  return std::ranges::any_of(take_, [](int32_t taken) { return taken > 0; });
 }
 
 // Would a text that nothing is known of take guesses by the drafter, beside those that go on?
@@ -188,26 +201,42 @@ bool Speculator::promising() {
   if (!times_.settled(rows)) return times_.seconds(rows) == 0 || rows == 1;
   offers_.assign(static_cast<size_t>(rows), drafter_offer(first_.rate(), later_.rate()));
   share_out(offers_, rows, kGuessesMax, times_, &drafter_->times(), &take_);
-  return std::ranges::any_of(take_, [](int32_t taken) { return taken > 0; });
+  return takes_any();
 }
 
 void Speculator::propose(const sched::Plan& plan, sched::Scheduler& scheduler) {
-  const Nanos start = clock_.now();
+  const bool pauses = pause_ > 0;
+  if (pauses) {
+    ++paused_;
+    pause_ = rows_ == rows_paused_ ? pause_ - 1 : 0;
+  }
+  proposing_ = 0;
+  if (pauses && guessing_.empty() && plan.prompt_rows == 0) {
+    if (drafter_ != nullptr) drafter_->rest();
+  } else {
+    const Nanos start = clock_.now();
+    pauses ? take_none() : share();
+    const bool none = !takes_any();
+    for (size_t i = 0; i < ids_.size(); ++i) {
+      const Text& text = *guessing_[i];
+      if (take_[i] == 0 || text.by_drafter) continue;
+      scheduler.guess(ids_[i], std::span(text.guesses).first(static_cast<size_t>(take_[i])));
+    }
+    if (drafter_ != nullptr) ask_drafter(plan, scheduler);
+    if (!pauses) begin_pause(none && requests_.empty());
+    proposing_ = to_seconds(clock_.now() - start);
+  }
+  rows_ = 0;
   ids_.clear();
   guessing_.clear();
-  for (auto& [id, text] : texts_) {
-    if (!std::exchange(text.waits, false)) continue;
-    ids_.push_back(id);
-    guessing_.push_back(&text);
-  }
-  share();
-  for (size_t i = 0; i < ids_.size(); ++i) {
-    const Text& text = *guessing_[i];
-    if (take_[i] == 0 || text.by_drafter) continue;
-    scheduler.guess(ids_[i], std::span(text.guesses).first(static_cast<size_t>(take_[i])));
-  }
-  if (drafter_ != nullptr) ask_drafter(plan, scheduler);
-  proposing_ = to_seconds(clock_.now() - start);
+}
+
+void Speculator::begin_pause(bool in_vain) {
+  paused_ = 0;
+  rows_paused_ = rows_;
+  vain_ = in_vain && std::ranges::none_of(ngram_offers_, &Offer::guesses) ? vain_ + 1 : 0;
+  const int32_t steps = std::max(rows_ / kRowsAsking, vain_ > kVainMany ? kStepsAsking : 1);
+  pause_ = in_vain ? std::max(0, steps - 1) : 0;
 }
 
 void Speculator::ask_drafter(const sched::Plan& plan, sched::Scheduler& scheduler) {

@@ -9,10 +9,11 @@
 //   ran()      what the step took, all of this included
 //
 // Guesses by n-gram are made and scored for every sequence whether or not they are run, so their
-// acceptance is known before any is paid for. A model's guesses are made for those sequences alone
-// that are going to run them; a sequence takes one kind at a time. What a drafter has to keep for a
-// sequence is kept only while its guesses have lately been run: where load, or the text, says that
-// they do not pay, it costs nothing.
+// acceptance is known before any is paid for. Where many sequences run and nothing pays, only every
+// few steps: what goes by in between costs next to nothing, and is learned afterwards. A model's
+// guesses are made for those sequences alone that are going to run them; a sequence takes one kind
+// at a time. What a drafter has to keep for a sequence is kept only while its guesses have lately
+// been run: where load, or the text, says that they do not pay, it costs nothing.
 //
 // Threads: the engine's alone.
 #pragma once
@@ -61,7 +62,6 @@ class Speculator {
     std::vector<Acceptance> acceptance;      // [kClasses]
     std::optional<Acceptance> first, later;  // of the drafter's guesses
     bool by_drafter = false;                 // the guesses that run now
-    bool waits = false;                      // took tokens in this round, so it may guess
     bool kept = false;                       // the drafter is to be ready for it
     int32_t unused = 0;                      // steps since its guesses were last wanted
   };
@@ -70,11 +70,14 @@ class Speculator {
   Offer ngram_offer(const Text& text) const;
   Offer drafter_offer(double first, double later) const;
   void share();
-  void share_anew(int32_t rows);
+  void take_none();
+  bool takes_any() const;
   bool promising();
   void ask_drafter(const sched::Plan& plan, sched::Scheduler& scheduler);
+  void begin_pause(bool in_vain);
   static size_t class_of(int32_t match_length);
   void score(Text& text, std::span<const TokenId> tokens);
+  void learn(Text& text, const sched::Segment& segment, std::span<const TokenId> tokens);
 
   EngineOptions options_;
   EngineMetrics& metrics_;
@@ -87,13 +90,18 @@ class Speculator {
   Acceptance first_, later_;
   std::unordered_map<uint64_t, Text> texts_;
 
+  int32_t rows_ = 0;  // sequences that took tokens in this round and go on
+  // Those of them that may guess.
   std::vector<uint64_t> ids_;
-  std::vector<Text*> guessing_;  // of ids_
+  std::vector<Text*> guessing_;
+  std::vector<TokenId> learned_;  // of one text, at once
   std::vector<Offer> offers_, ngram_offers_;
   std::vector<int32_t> take_, ngram_take_;
-  int32_t rows_asked_ = 0;               // sequences when share_anew() was last asked
-  int32_t asked_ = StepTimes::kRowsMax;  // steps since it answered that nothing is worth it
-  double proposing_ = 0;                 // seconds of the last propose()
+  int32_t pause_ = 0;        // rounds in which no sequence will guess, as nothing was worth it
+  int32_t rows_paused_ = 0;  // sequences then; with another number the pause is over
+  int32_t paused_ = 0;       // rounds of a pause that went by
+  int32_t vain_ = 0;         // questions in a row that nothing came of, without a match
+  double proposing_ = 0;     // seconds of the last propose()
   std::vector<DraftRequest> requests_;
 };
 

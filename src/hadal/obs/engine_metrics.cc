@@ -221,9 +221,7 @@ void EngineMetrics::step(const StepReport& report) {
   impl_->prompt_rows_most.set(report.prompt_rows_most);
 }
 void EngineMetrics::target_itl(double seconds) { impl_->target.set(seconds); }
-void EngineMetrics::step_cost(const char* term, double seconds) {
-  impl_->add.step_cost(term).set(seconds);
-}
+obs::Gauge& EngineMetrics::step_cost(const char* term) { return impl_->add.step_cost(term); }
 void EngineMetrics::generated(int32_t tokens) { impl_->generation_tokens.increment(tokens); }
 void EngineMetrics::prefix_lookup(int32_t tokens, int32_t hits) {
   impl_->prefix_queries.increment(tokens);

@@ -10,8 +10,9 @@
 
 namespace hadal {
 namespace obs {
+class Gauge;
 class Registry;
-}
+}  // namespace obs
 
 // A step of the model, and what bounds it.
 struct StepReport {
@@ -56,8 +57,9 @@ class EngineMetrics {
   void step(const StepReport& report);
   // The target for steps that others' tokens wait for; 0: none. Once.
   void target_itl(double seconds);
-  // What the scheduler takes a step to cost: a coefficient by its name, in seconds.
-  void step_cost(const char* term, double seconds);
+  // What the scheduler takes a step to cost: a coefficient by its name, in seconds. Looked up by
+  // its labels, so who sets it in every step keeps the reference; it lives as long as the registry.
+  obs::Gauge& step_cost(const char* term);
   void generated(int32_t tokens);
   // A prompt was looked up in the prefix cache: its tokens, and how many were found.
   void prefix_lookup(int32_t tokens, int32_t hits);

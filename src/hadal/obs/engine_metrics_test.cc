@@ -46,7 +46,7 @@ TEST(EngineMetrics, CountsWhatHappened) {
   metrics.target_itl(0.5);
   metrics.step({.seconds = 0.7, .over_target = true, .prompt_rows_most = 64});
   metrics.step({.seconds = 0.2, .over_target = false, .prompt_rows_most = 48});
-  metrics.step_cost("prompt_row", 0.25);
+  metrics.step_cost("prompt_row").set(0.25);
   metrics.prefix_lookup(64, 32);
   metrics.first_token(0.2);
   metrics.inter_token(0.03);
