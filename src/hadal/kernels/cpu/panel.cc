@@ -182,29 +182,6 @@ PanelLayout paired_layout(const PanelForm& form, int64_t cols) {
           .lone = lone_stride(form)};
 }
 
-PanelStride lone_stride(const PanelForm& form) {
-  return {super_bytes(form), static_cast<uint64_t>(super_header_bytes(form.scales)),
-          block_bytes(form), static_cast<uint64_t>(block_header_bytes(form.scales))};
-}
-
-PanelStride partner_stride(const PanelForm& form, bool second) {
-  const auto super_header = static_cast<uint64_t>(super_header_bytes(form.scales));
-  const auto header = static_cast<uint64_t>(block_header_bytes(form.scales));
-  const auto codes = static_cast<uint64_t>(code_bytes(form.codes));
-  PanelStride stride{2 * super_bytes(form), 2 * super_header, 2 * block_bytes(form), 2 * header};
-  if (second) {
-    stride.blocks += header - partner_offset(form);
-    stride.codes += codes - header;
-  }
-  return stride;
-}
-
-// A panel begins with a super-block's header, or with a block's where it has none of the kind.
-uint64_t partner_offset(const PanelForm& form) {
-  const int64_t header = super_header_bytes(form.scales);
-  return static_cast<uint64_t>(header > 0 ? header : block_header_bytes(form.scales));
-}
-
 std::unique_ptr<PanelMemory> PanelMemory::make(uint64_t bytes) {
   auto memory = std::unique_ptr<PanelMemory>(new PanelMemory());
   if (bytes > kMemoryMax) return nullptr;

@@ -150,9 +150,26 @@ struct PanelLayout {
 };
 // Integer forms: of a panel by itself, and of the two of a pair; the second begins partner_offset()
 // behind the first.
-PanelStride lone_stride(const PanelForm& form);
-PanelStride partner_stride(const PanelForm& form, bool second);
-uint64_t partner_offset(const PanelForm& form);
+constexpr PanelStride lone_stride(const PanelForm& form) {
+  return {super_bytes(form), static_cast<uint64_t>(super_header_bytes(form.scales)),
+          block_bytes(form), static_cast<uint64_t>(block_header_bytes(form.scales))};
+}
+// A panel begins with a super-block's header, or with a block's where it has none of the kind.
+constexpr uint64_t partner_offset(const PanelForm& form) {
+  const int64_t header = super_header_bytes(form.scales);
+  return static_cast<uint64_t>(header > 0 ? header : block_header_bytes(form.scales));
+}
+constexpr PanelStride partner_stride(const PanelForm& form, bool second) {
+  const auto super_header = static_cast<uint64_t>(super_header_bytes(form.scales));
+  const auto header = static_cast<uint64_t>(block_header_bytes(form.scales));
+  const auto codes = static_cast<uint64_t>(code_bytes(form.codes));
+  PanelStride stride{2 * super_bytes(form), 2 * super_header, 2 * block_bytes(form), 2 * header};
+  if (second) {
+    stride.blocks += header - partner_offset(form);
+    stride.codes += codes - header;
+  }
+  return stride;
+}
 // Of a matrix by itself, its panels in pairs.
 PanelLayout paired_layout(const PanelForm& form, int64_t cols);
 

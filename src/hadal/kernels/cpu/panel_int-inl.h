@@ -140,10 +140,17 @@ struct Sizes {
   static constexpr int64_t kSuper = super_blocks(Form::kScales);
   static constexpr int64_t kSuperHeader = super_header_bytes(Form::kScales);
   static constexpr int64_t kHeader = block_header_bytes(Form::kScales);
-  static constexpr int64_t kCodes = code_bytes(Form::kCodes);
-  static constexpr int64_t kBytes = kHeader + kCodes;
-  // Of two partners, from one super-block to the next.
-  static constexpr int64_t kPairStep = 2 * (kSuperHeader + kSuper * kBytes);
+  static constexpr int64_t kBytes = kHeader + code_bytes(Form::kCodes);
+};
+
+// A super-block of one panel.
+struct Place {
+  HADAL_INLINE const uint8_t* block(int i) const {
+    return header + stride.blocks + static_cast<uint64_t>(i) * stride.block;
+  }
+  HADAL_INLINE const uint8_t* codes(int i) const { return block(i) + stride.codes; }
+  const uint8_t* header;
+  PanelStride stride;
 };
 
 // Walks through the super-blocks of two partners, and ahead of that through what will be read: from
@@ -151,14 +158,18 @@ struct Sizes {
 template <class Form>
 struct PairStream {
   using S = Sizes<Form>;
+  static constexpr PanelForm kForm{.codes = Form::kCodes, .scales = Form::kScales};
+  static constexpr PanelStride kFirst = partner_stride(kForm, false);
+  static constexpr PanelStride kSecond = partner_stride(kForm, true);
+
   HADAL_INLINE PairStream(const PanelPair& pair, int64_t supers)
       : at(reinterpret_cast<const uint8_t*>(pair.first)), ahead(at + kPrefetchAhead) {
-    end = at + supers * S::kPairStep;
+    end = at + supers * static_cast<int64_t>(kFirst.super);
     to_next = reinterpret_cast<const uint8_t*>(pair.next) - end;
   }
   HADAL_INLINE void next() {
-    at += S::kPairStep;
-    ahead += S::kPairStep;
+    at += kFirst.super;
+    ahead += kFirst.super;
   }
   HADAL_INLINE const uint8_t* far() const { return ahead >= end ? ahead + to_next : ahead; }
   // The headers ahead, then block i of both.
@@ -166,12 +177,8 @@ struct PairStream {
   HADAL_INLINE void call_blocks(int i) const {
     prefetch<2 * S::kBytes>(far() + 2 * S::kSuperHeader + 2 * i * S::kBytes);
   }
-  HADAL_INLINE const uint8_t* header(int p) const { return at + p * S::kSuperHeader; }
-  HADAL_INLINE const uint8_t* block(int p, int i) const {
-    return at + 2 * S::kSuperHeader + 2 * i * S::kBytes + p * S::kHeader;
-  }
-  HADAL_INLINE const uint8_t* codes(int p, int i) const {
-    return at + 2 * S::kSuperHeader + 2 * i * S::kBytes + 2 * S::kHeader + p * S::kCodes;
+  HADAL_INLINE Place place(int p) const {
+    return p == 0 ? Place{at, kFirst} : Place{at + partner_offset(kForm), kSecond};
   }
 
   const uint8_t* at;
@@ -185,16 +192,15 @@ template <class Form>
 void multiply_int_panel(const std::byte* panel, const PanelStride& stride, int64_t cols,
                         const ActBlock* tile, int32_t columns, float* acc) {
   using S = Sizes<Form>;
-  const auto* next = reinterpret_cast<const uint8_t*>(panel);
+  Place place{reinterpret_cast<const uint8_t*>(panel), stride};
   clear(acc, columns);
   BlockScales<Form::kScales> scales;
-  for (int64_t b = 0; b < cols / kBlock; b += S::kSuper, next += stride.super) {
-    scales.load_super(next);
-    const uint8_t* p = next + stride.blocks;
-    for (int i = 0; i < S::kSuper; ++i, p += stride.block, tile += columns) {
-      scales.load_block(next, p, i);
+  for (int64_t b = 0; b < cols / kBlock; b += S::kSuper, place.header += stride.super) {
+    scales.load_super(place.header);
+    for (int i = 0; i < S::kSuper; ++i, tile += columns) {
+      scales.load_block(place.header, place.block(i), i);
       U8x64 w[8];
-      load_codes<Form::kCodes, Form::kLevels>(p + stride.codes, w);
+      load_codes<Form::kCodes, Form::kLevels>(place.codes(i), w);
       for (int32_t c = 0; c < columns; ++c) {
         f32_store(acc + 16 * c, add_block<Form>(w, scales, tile[c], f32_load(acc + 16 * c)));
       }
@@ -275,14 +281,16 @@ HADAL_INLINE void int_pair(const PanelPair& pair, int64_t cols, const ActBlock* 
   PairStream<Form> stream(pair, supers);
   BlockScales<Form::kScales> a, b;
   for (int64_t k = 0; k < supers; ++k, stream.next()) {
+    const Place first = stream.place(0);
+    const Place second = stream.place(1);
     stream.call_headers();
-    a.load_super(stream.header(0));
-    b.load_super(stream.header(1));
+    a.load_super(first.header);
+    b.load_super(second.header);
     for (int i = 0; i < S::kSuper; ++i, tile += columns) {
-      a.load_block(stream.header(0), stream.block(0, i), i);
-      b.load_block(stream.header(1), stream.block(1, i), i);
+      a.load_block(first.header, first.block(i), i);
+      b.load_block(second.header, second.block(i), i);
       stream.call_blocks(i);
-      add_blocks<Form, kColumns>(stream.codes(0, i), stream.codes(1, i), a, b, tile, columns, sums,
+      add_blocks<Form, kColumns>(first.codes(i), second.codes(i), a, b, tile, columns, sums,
                                  acc_a, acc_b);
     }
   }

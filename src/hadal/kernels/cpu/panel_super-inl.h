@@ -219,20 +219,21 @@ struct SuperStep {
     }
   }
 
-  // The super-block that `place` is at, whose headers and blocks it knows, and calls what is ahead.
-  template <class Place>
-  HADAL_INLINE void run(const Place& place, const ActQuarter* tile, float* const* acc) {
-    place.call_headers();
+  // Super-blocks at places[p]; `ahead` calls what will be read.
+  template <class Ahead>
+  HADAL_INLINE void run(const Place* places, const Ahead& ahead, const ActQuarter* tile,
+                        float* const* acc) {
+    ahead.call_headers();
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) scales[p].load_super(place.header(p));
+    for (int p = 0; p < kPanels; ++p) scales[p].load_super(places[p].header);
 #pragma GCC unroll 1
     for (int i = 0; i < S::kSuper; ++i) {
       U8x64 w[kPanels][8];
-      place.call_blocks(i);
+      ahead.call_blocks(i);
 #pragma GCC unroll 2
       for (int p = 0; p < kPanels; ++p) {
-        scales[p].load_block(place.block(p, i), i);
-        load_codes<Form::kCodes, Form::kLevels>(place.codes(p, i), w[p]);
+        scales[p].load_block(places[p].block(i), i);
+        load_codes<Form::kCodes, Form::kLevels>(places[p].codes(i), w[p]);
       }
       add_block(w, i, tile + i / 2 * columns);
     }
@@ -240,42 +241,25 @@ struct SuperStep {
   }
 };
 
-// One panel: the last of an odd number.
-struct LonePlace {
+// What is ahead of a panel by itself is not called, or was.
+struct NothingAhead {
   HADAL_INLINE void call_headers() const {}
   HADAL_INLINE void call_blocks(int) const {}
-  HADAL_INLINE const uint8_t* header(int) const { return at; }
-  HADAL_INLINE const uint8_t* block(int, int i) const {
-    return at + stride.blocks + static_cast<uint64_t>(i) * stride.block;
-  }
-  HADAL_INLINE const uint8_t* codes(int p, int i) const { return block(p, i) + stride.codes; }
-  const uint8_t* at;
-  PanelStride stride;
 };
 
+// One panel: the last of an odd number.
 template <class Form>
 void multiply_super_panel(const std::byte* panel, const PanelStride& stride, int64_t cols,
                           const ActQuarter* tile, int32_t columns, float* acc) {
-  LonePlace place{reinterpret_cast<const uint8_t*>(panel), stride};
+  Place place{reinterpret_cast<const uint8_t*>(panel), stride};
   clear(acc, columns);
   SuperStep<Form, 1, 0> super;
   super.columns = columns;
   for (int64_t k = 0; k < cols / kSuperColumns; ++k, tile += 4 * columns) {
-    super.run(place, tile, &acc);
-    place.at += stride.super;
+    super.run(&place, NothingAhead(), tile, &acc);
+    place.header += stride.super;
   }
 }
-
-// The second of two partners by itself, after the first: what is ahead has been called.
-template <class Form>
-struct SecondPlace {
-  HADAL_INLINE void call_headers() const {}
-  HADAL_INLINE void call_blocks(int) const {}
-  HADAL_INLINE const uint8_t* header(int) const { return stream.header(1); }
-  HADAL_INLINE const uint8_t* block(int, int i) const { return stream.block(1, i); }
-  HADAL_INLINE const uint8_t* codes(int, int i) const { return stream.codes(1, i); }
-  const PairStream<Form>& stream;
-};
 
 template <class Form, int kColumns>
 HADAL_INLINE void super_pair(const PanelPair& pair, int64_t cols, const ActQuarter* tile,
@@ -287,8 +271,9 @@ HADAL_INLINE void super_pair(const PanelPair& pair, int64_t cols, const ActQuart
   SuperStep<Form, kPairs ? 2 : 1, kColumns> super;
   super.columns = kColumns == 0 ? columns : kColumns;
   for (int64_t k = 0; k < supers; ++k, stream.next(), tile += 4 * super.columns) {
-    super.run(stream, tile, acc);
-    if constexpr (!kPairs) super.run(SecondPlace<Form>{stream}, tile, acc + 1);
+    const Place places[2] = {stream.place(0), stream.place(1)};
+    super.run(places, stream, tile, acc);
+    if constexpr (!kPairs) super.run(places + 1, NothingAhead(), tile, acc + 1);
   }
 }
 
