@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "hadal/kernels/ref/gate.h"
 #include "hadal/kernels/testing/close.h"
@@ -121,6 +122,68 @@ TEST_P(Ops, LinearWithEverything) {
   // |h| <= 4 |norm|, so that sums of 64 terms stay below 64 * 4 * 0.5; 8 roundings a term at most.
   const Comparison result = compare(run(ref()), run(backend()), 128 * 8 * 0x1p-24 * 8);
   EXPECT_TRUE(result.close) << result.what;
+}
+
+// What a reader of all numbers would find.
+Greatest found_in(const std::vector<float>& row) {
+  Greatest best;
+  for (size_t c = 0; c < row.size(); ++c) {
+    if (row[c] > best.value) best = {row[c], static_cast<int32_t>(c)};
+  }
+  return best;
+}
+
+TEST_P(AnyOps, LinearTellsTheGreatest) {
+  // 5000 rows of 512 numbers are shared out among threads.
+  for (const Shape& shape : {Shape{1, 32, 1}, Shape{15, 64, 3}, Shape{100, 64, 20},
+                             Shape{5000, 512, 1}, Shape{5001, 512, 9}}) {
+    const auto matrix =
+        pack(backend(), make_weights(DType::kQ8_0, shape.rows, shape.cols, 1, 0.5f, 61));
+    const Activations x = make_activations(shape.count, shape.cols, 1.0f, 62);
+    Activations out(x.rows, matrix->rows());
+    std::vector<Greatest> greatest(static_cast<size_t>(x.rows));
+    LinearArgs args{x.view(), nullptr, 0.0f, {}, 1, greatest.data()};
+    args.projections[0] = {matrix.get(), nullptr, out.view(), false};
+    backend().linear(args);
+    for (int64_t r = 0; r < x.rows; ++r) {
+      const float* row = out.view().row(r);
+      const Greatest expected = found_in({row, row + out.cols});
+      EXPECT_EQ(greatest[static_cast<size_t>(r)].index, expected.index) << r;
+      EXPECT_EQ(greatest[static_cast<size_t>(r)].value, expected.value) << r;
+    }
+  }
+}
+
+TEST_P(AnyOps, TheGreatestIsTheFirstOfEqualsAndANumber) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr int64_t kRows = 75;
+  const auto zeros = pack(backend(), make_weights(DType::kF32, kRows, 8, 1, 0.0f, 63));
+  const Activations x(1, 8);
+  const auto greatest_of = [&](const std::vector<float>& bias) {
+    Activations out(1, kRows);
+    Greatest greatest{1e30f, 7};  // of before: it must not count
+    LinearArgs args{x.view(), nullptr, 0.0f, {}, 1, &greatest};
+    args.projections[0] = {zeros.get(), bias.data(), out.view(), false};
+    backend().linear(args);
+    return greatest;
+  };
+  std::vector<float> bias(kRows, -2.0f);
+  EXPECT_EQ(greatest_of(bias).index, 0);
+  for (const size_t at : {74, 33, 17}) {
+    bias[at] = 3.0f;
+    EXPECT_EQ(greatest_of(bias).index, static_cast<int32_t>(at));
+  }
+  bias[2] = std::nanf("");
+  EXPECT_EQ(greatest_of(bias).index, 17) << "NaN is not a number";
+  bias[70] = kInfinity;
+  EXPECT_EQ(greatest_of(bias).index, 70);
+  bias.assign(kRows, -kInfinity);
+  EXPECT_EQ(greatest_of(bias).index, -1);
+  bias[5] = std::nanf("");
+  EXPECT_EQ(greatest_of(bias).index, -1);
+  EXPECT_EQ(greatest_of(bias).value, -kInfinity);
+  bias[74] = -1e30f;
+  EXPECT_EQ(greatest_of(bias).index, 74);
 }
 
 // Strided views: what lies between the rows stays.

@@ -256,9 +256,7 @@ void Experts::up_pair(const Group& group, int64_t tile, int64_t pair, const std:
   }
   if (group.down->wants == Activations::kBlocks) {
     ActBlock* target = inner_block_data_ + first * (inner_ / kBlock) + pair * input.columns;
-    for (int32_t c = 0; c < input.columns; ++c) {
-      kernels_.quantize_row(joined + c * kPairRows, kBlock, target + c, 1);
-    }
+    kernels_.quantize_row(joined, input.columns * kBlock, target, 1);
     return;
   }
   const int64_t padded = padded_columns(inner);

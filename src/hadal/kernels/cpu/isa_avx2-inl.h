@@ -44,6 +44,11 @@ HADAL_INLINE F32x16 maximum(F32x16 a, F32x16 b) {
 HADAL_INLINE F32x16 minimum(F32x16 a, F32x16 b) {
   return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
 }
+HADAL_INLINE bool any_equal(F32x16 a, F32x16 b) {
+  const __m256 equal = _mm256_or_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_EQ_OQ),
+                                    _mm256_cmp_ps(a.hi, b.hi, _CMP_EQ_OQ));
+  return _mm256_movemask_ps(equal) != 0;
+}
 HADAL_INLINE I32x16 bits(F32x16 x) {
   return {_mm256_castps_si256(x.lo), _mm256_castps_si256(x.hi)};
 }
@@ -123,6 +128,14 @@ HADAL_INLINE int32_t sum_of_lanes(I32x16 x) {
   four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
   four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1));
   return _mm_cvtsi128_si32(four);
+}
+template <size_t kCount>
+HADAL_INLINE void largest_lanes(const I32x16 (&x)[kCount], int32_t (&out)[kCount]) {
+  for (size_t i = 0; i < kCount; ++i) out[i] = largest_lane(x[i]);
+}
+template <size_t kCount>
+HADAL_INLINE void sums_of_lanes(const I32x16 (&x)[kCount], int32_t (&out)[kCount]) {
+  for (size_t i = 0; i < kCount; ++i) out[i] = sum_of_lanes(x[i]);
 }
 HADAL_INLINE float sum_of_lanes(F32x16 x) {
   const __m256 eight = _mm256_add_ps(x.lo, x.hi);

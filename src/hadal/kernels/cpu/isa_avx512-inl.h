@@ -29,6 +29,9 @@ HADAL_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) { return {_mm512_fmadd_ps(
 // As the x86 instructions: the second operand where either is NaN.
 HADAL_INLINE F32x16 maximum(F32x16 a, F32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 HADAL_INLINE F32x16 minimum(F32x16 a, F32x16 b) { return {_mm512_min_ps(a.v, b.v)}; }
+HADAL_INLINE bool any_equal(F32x16 a, F32x16 b) {
+  return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ) != 0;
+}
 HADAL_INLINE I32x16 bits(F32x16 x) { return {_mm512_castps_si512(x.v)}; }
 HADAL_INLINE F32x16 from_bits(I32x16 x) { return {_mm512_castsi512_ps(x.v)}; }
 HADAL_INLINE F32x16 to_f32(I32x16 x) { return {_mm512_cvtepi32_ps(x.v)}; }
@@ -62,6 +65,39 @@ HADAL_INLINE I32x16 shift_right(I32x16 x) {  // zeros enter
 }
 HADAL_INLINE int32_t largest_lane(I32x16 x) { return _mm512_reduce_max_epi32(x.v); }
 HADAL_INLINE int32_t sum_of_lanes(I32x16 x) { return _mm512_reduce_add_epi32(x.v); }
+HADAL_INLINE void largest_lanes(const I32x16 (&x)[1], int32_t (&out)[1]) {
+  out[0] = largest_lane(x[0]);
+}
+HADAL_INLINE void sums_of_lanes(const I32x16 (&x)[1], int32_t (&out)[1]) {
+  out[0] = sum_of_lanes(x[0]);
+}
+// Four vectors at once: lanes meet until a quarter of each vector is left, side by side.
+struct LargestOf {
+  HADAL_INLINE static __m512i join(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }
+};
+struct SumOf {
+  HADAL_INLINE static __m512i join(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
+};
+template <class Of>
+HADAL_INLINE void across_lanes(const I32x16 (&x)[4], int32_t (&out)[4]) {
+  const __m512i first = Of::join(_mm512_shuffle_i32x4(x[0].v, x[1].v, 0x44),
+                                 _mm512_shuffle_i32x4(x[0].v, x[1].v, 0xEE));
+  const __m512i second = Of::join(_mm512_shuffle_i32x4(x[2].v, x[3].v, 0x44),
+                                  _mm512_shuffle_i32x4(x[2].v, x[3].v, 0xEE));
+  __m512i all = Of::join(_mm512_shuffle_i32x4(first, second, 0x88),
+                         _mm512_shuffle_i32x4(first, second, 0xDD));
+  all = Of::join(all, _mm512_shuffle_epi32(all, _MM_PERM_BADC));
+  all = Of::join(all, _mm512_shuffle_epi32(all, _MM_PERM_CDAB));
+  const __m512i quarters = _mm512_castsi128_si512(_mm_setr_epi32(0, 4, 8, 12));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                   _mm512_castsi512_si128(_mm512_permutexvar_epi32(quarters, all)));
+}
+HADAL_INLINE void largest_lanes(const I32x16 (&x)[4], int32_t (&out)[4]) {
+  across_lanes<LargestOf>(x, out);
+}
+HADAL_INLINE void sums_of_lanes(const I32x16 (&x)[4], int32_t (&out)[4]) {
+  across_lanes<SumOf>(x, out);
+}
 // Lanes as pairs of 16-bit numbers: the lower half of `low`, then that of `high`.
 HADAL_INLINE I32x16 pair_words(I32x16 low, I32x16 high) {
   return {_mm512_mask_mov_epi16(low.v, 0xAAAAAAAA, _mm512_slli_epi32(high.v, 16))};

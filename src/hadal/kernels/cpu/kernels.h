@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "hadal/kernels/cpu/matmul.h"
+#include "hadal/kernels/op/linear.h"
 #include "hadal/tensor/dtype.h"
 
 namespace hadal::kernels::cpu {
@@ -106,6 +107,8 @@ struct KernelTable {
   // out[i] = a . rows[i] for i in [0, count), count at most kDotRows, of `cols` numbers each: 64
   // interleaved partial sums, then a tree, whatever the count.
   void (*dot_rows)(const float* a, const float* const* rows, int count, int64_t cols, float* out);
+  // `best` becomes the greatest of itself and of x [count], whose first number's index is `first`.
+  void (*greatest)(const float* x, int64_t count, int64_t first, Greatest* best);
   // Where a panel's accumulators go, acc [columns][16], of which the first `width` are rows of the
   // matrix. target[c stride + r] = (add ? itself : 0) + (acc[c][r] + bias[r]); bias may be null.
   void (*store_panel)(const float* acc, int32_t columns, int64_t width, const float* bias, bool add,

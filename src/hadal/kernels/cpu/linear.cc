@@ -33,6 +33,51 @@ void project(const KernelTable& kernels, const Projection& projection, const Bat
   }
 }
 
+// What threads found of LinearArgs::greatest in their panels.
+class GreatestRows {
+ public:
+  GreatestRows(CpuContext& context, const LinearArgs& args)
+      : kernels_(context.kernels), args_(args), rows_(args.x.rows) {
+    if (args.greatest == nullptr) return;
+    const int64_t line = 64 / sizeof(Greatest);
+    stride_ = (rows_ + line - 1) / line * line;  // threads keep to their own lines
+    count_ = context.pool.threads() * stride_;
+    found_ = context.shared.take<Greatest>(count_);
+    std::fill_n(found_, count_, Greatest{});
+  }
+
+  // Panels [begin, end) of the first projection are there.
+  void look(int64_t begin, int64_t end, int thread) {
+    if (found_ == nullptr) return;
+    const View& out = args_.projections[0].out;
+    const int64_t first = begin * kPanelRows;
+    const int64_t count = std::min(end * kPanelRows, out.cols) - first;
+    for (int64_t r = 0; r < rows_; ++r) {
+      kernels_.greatest(out.row(r) + first, count, first, found_ + thread * stride_ + r);
+    }
+  }
+
+  void finish() {
+    if (found_ == nullptr) return;
+    for (int64_t r = 0; r < rows_; ++r) {
+      Greatest best;
+      for (int64_t i = r; i < count_; i += stride_) {
+        const Greatest& found = found_[i];
+        const bool first = found.value == best.value && found.index < best.index;
+        if (found.value > best.value || first) best = found;
+      }
+      args_.greatest[r] = best;
+    }
+  }
+
+ private:
+  const KernelTable& kernels_;
+  const LinearArgs& args_;
+  const int64_t rows_;
+  int64_t stride_ = 0, count_ = 0;
+  Greatest* found_ = nullptr;  // [threads][stride_]
+};
+
 }  // namespace
 
 void embed(CpuContext& context, const EmbedArgs& args) {
@@ -92,16 +137,19 @@ void linear(CpuContext& context, const LinearArgs& args) {
 
   PanelRun run{panels, bytes / static_cast<uint64_t>(panels), piece_bytes(batch.tiles())};
   run.work = streamed_bytes(bytes, args.x.rows);
-  for_panels(context.pool, run, [&](int64_t begin, int64_t end, int) {
+  GreatestRows greatest(context, args);
+  for_panels(context.pool, run, [&](int64_t begin, int64_t end, int thread) {
     for (int i = 0; i < args.projection_count && end > 0; ++i) {
       const int64_t count = of(*args.projections[i].weight).part(0).panels();
       if (begin < count) {
         project(context.kernels, args.projections[i], batch, begin, std::min(end, count));
+        if (i == 0) greatest.look(begin, std::min(end, count), thread);
       }
       begin = std::max<int64_t>(0, begin - with_partner(count));
       end -= with_partner(count);
     }
   });
+  greatest.finish();
 }
 
 }  // namespace hadal::kernels::cpu

@@ -62,30 +62,63 @@ inline void rms_norm_floats(const float* x, const float* weight, float eps, int6
   for (; i < cols; ++i) out[i] = x[i] * factor * weight[i];
 }
 
-inline void quantize_floats(const float* x, int64_t cols, ActBlock* out, int64_t stride) {
+// Blocks [0, count) of x, count at most kMost. Several at once share out what is done across lanes.
+template <int kMost>
+HADAL_INLINE void quantize_blocks(const float* x, int64_t count, ActBlock* out, int64_t stride) {
   const I32x16 magnitude = i32_set(0x7FFFFFFF);
-  for (int64_t b = 0; b < cols / kBlock; ++b, x += kBlock, out += stride) {
-    const F32x16 low = f32_load(x);
-    const F32x16 high = f32_load(x + 16);
+  // Past the last block it is taken again.
+  const auto block = [&](int b) { return x + std::min<int64_t>(b, count - 1) * kBlock; };
+  I32x16 lanes[kMost];
+#pragma GCC unroll 4
+  for (int b = 0; b < kMost; ++b) {
     // Compared as integers, so that a NaN is the largest.
-    const int32_t largest_bits =
-        largest_lane(maximum(bit_and(bits(low), magnitude), bit_and(bits(high), magnitude)));
+    lanes[b] = maximum(bit_and(bits(f32_load(block(b))), magnitude),
+                       bit_and(bits(f32_load(block(b) + 16)), magnitude));
+  }
+  int32_t across[kMost];
+  largest_lanes(lanes, across);
+  float scale[kMost], inverse[kMost];
+#pragma GCC unroll 4
+  for (int b = 0; b < kMost; ++b) {
     float largest;
-    __builtin_memcpy(&largest, &largest_bits, sizeof(largest));
+    __builtin_memcpy(&largest, &across[b], sizeof(largest));
     // 127 / largest must stay finite; what is this small counts as zero.
     const bool zero = largest < 1e-35f;
-    const float inverse = zero ? 0.0f : 127.0f / largest;
-    // NaN and what comes of infinities rounds to INT32_MIN; the scale will tell, the sums must not
-    // wrap.
-    const I32x16 least = i32_set(-127);
-    const I32x16 low_codes = maximum(round_to_i32(multiply(low, f32_set(inverse))), least);
-    const I32x16 high_codes = maximum(round_to_i32(multiply(high, f32_set(inverse))), least);
-    store_i8(out->codes, low_codes, high_codes);
-    const int32_t low_sum = sum_of_lanes(low_codes);
-    const int32_t high_sum = sum_of_lanes(high_codes);
-    out->scale = zero ? 0.0f : largest / 127.0f;
-    out->scaled_sum = out->scale * static_cast<float>(low_sum + high_sum);
-    out->negative_sum = -(low_sum + high_sum);
+    inverse[b] = zero ? 0.0f : 127.0f / largest;
+    scale[b] = zero ? 0.0f : largest / 127.0f;
+  }
+  // NaN and what comes of infinities rounds to INT32_MIN; the scale will tell, the sums must not
+  // wrap.
+  const I32x16 least = i32_set(-127);
+#pragma GCC unroll 4
+  for (int b = 0; b < kMost; ++b) {
+    const F32x16 factor = f32_set(inverse[b]);
+    const I32x16 low = maximum(round_to_i32(multiply(f32_load(block(b)), factor)), least);
+    const I32x16 high = maximum(round_to_i32(multiply(f32_load(block(b) + 16), factor)), least);
+    if (b < count) store_i8(out[b * stride].codes, low, high);
+    lanes[b] = add(low, high);
+  }
+  sums_of_lanes(lanes, across);
+#pragma GCC unroll 4
+  for (int b = 0; b < kMost; ++b) {
+    if (b >= count) return;
+    ActBlock& target = out[b * stride];
+    target.scale = scale[b];
+    target.scaled_sum = scale[b] * static_cast<float>(across[b]);
+    target.negative_sum = -across[b];
+  }
+}
+
+inline void quantize_floats(const float* x, int64_t cols, ActBlock* out, int64_t stride) {
+  const int64_t blocks = cols / kBlock;
+  int64_t b = 0;
+  for (; b + 4 <= blocks; b += 4) quantize_blocks<4>(x + b * kBlock, 4, out + b * stride, stride);
+  x += b * kBlock;
+  out += b * stride;
+  if (blocks - b == 1) {
+    quantize_blocks<1>(x, 1, out, stride);
+  } else if (b < blocks) {
+    quantize_blocks<4>(x, blocks - b, out, stride);
   }
 }
 
@@ -173,6 +206,24 @@ inline void silu_multiply_floats(const float* gate, const float* up, int64_t cou
   for (int64_t j = 0; i < count; ++i, ++j) out[i] = lanes[j];
 }
 
+inline void greatest_floats(const float* x, int64_t count, int64_t first, Greatest* best) {
+  F32x16 most = f32_set(best->value);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) most = maximum(f32_load(x + i), most);  // `most` where x is NaN
+  alignas(64) float lanes[16];
+  f32_store(lanes, most);
+  float greatest = best->value;
+  for (const float lane : lanes) greatest = lane > greatest ? lane : greatest;
+  for (; i < count; ++i) greatest = x[i] > greatest ? x[i] : greatest;
+  // Of equals the first; a thread may come to later numbers before.
+  if (!(greatest > best->value) && (best->index < 0 || first > best->index)) return;
+  for (i = 0; i + 16 <= count; i += 16) {
+    if (any_equal(f32_load(x + i), f32_set(greatest))) break;
+  }
+  while (i < count && x[i] != greatest) ++i;
+  if (i < count) *best = {x[i], static_cast<int32_t>(first + i)};
+}
+
 HADAL_INLINE F32x16 plus_bias(F32x16 x, const float* bias) {
   return bias != nullptr ? add(x, f32_load(bias)) : x;
 }
@@ -217,6 +268,7 @@ HADAL_INLINE void register_rows(KernelTable& table) {
   table.rms_norm_row = rms_norm_floats;
   table.silu_multiply = silu_multiply_floats;
   table.dot_rows = dot_rows_floats;
+  table.greatest = greatest_floats;
   table.store_panel = store_panel_floats;
   table.add_weighted = add_weighted_floats;
 }

@@ -12,6 +12,18 @@ void rms_norm(const RmsNormArgs& args) {
   }
 }
 
+namespace {
+
+Greatest greatest(ConstView x, int64_t row) {
+  Greatest best;
+  for (int64_t c = 0; c < x.cols; ++c) {
+    if (x.row(row)[c] > best.value) best = {x.row(row)[c], static_cast<int32_t>(c)};
+  }
+  return best;
+}
+
+}  // namespace
+
 void linear(const LinearArgs& args) {
   HADAL_CHECK(args.projection_count >= 1 && args.projection_count <= 4);
   const Rows h = normalised(args.x, args.norm_weight, args.norm_eps);  // a copy: out may be x
@@ -26,6 +38,7 @@ void linear(const LinearArgs& args) {
         const double bias = projection.bias != nullptr ? projection.bias[c] : 0.0;
         out.row(r)[c] = static_cast<float>(before + y.row(r)[c] + bias);
       }
+      if (p == 0 && args.greatest != nullptr) args.greatest[r] = greatest(out, r);
     }
   }
 }
