@@ -18,6 +18,7 @@ struct Activations {
   View x, q_a, q, kv, v, attended, selected, logits;
   View before, pair;            // a next-token layer's: hidden states, and its projection's input
   std::vector<float> cos, sin;  // [rows, dims / 2]
+  std::vector<kernels::Greatest> greatest;  // [rows of logits]
 
   Status add(kernels::Backend& backend, int64_t rows, int64_t cols, View* view) {
     if (cols == 0) return {};

@@ -88,6 +88,9 @@ class Model {
   // LoadOptions::naive_rows_min not whatever the number of its sequence's rows.
   virtual ConstView forward(const Batch& batch, KvArena& cache) = 0;
 
+  // Of each row of the last call's logits, or nothing: then who wants to know has to look.
+  virtual std::span<const kernels::Greatest> greatest() const { return {}; }
+
   // Runs the next-token-prediction layer; only with config().drafts. Its own hidden states may
   // stand for the model's, to look further ahead than it was trained for. Logits as of forward().
   // Rows without logits get entries, which is a small part of the layer.
@@ -101,6 +104,8 @@ class Model {
   virtual uint64_t mapped_bytes() const { return 0; }
   // That file, valid while the model lives; null: there is none.
   virtual const MappedFile* mapped_file() const { return nullptr; }
+  // Whether the weights stay in the processor's caches from step to step.
+  virtual bool cached() const { return false; }
 };
 
 // What the files say the model is. kUnsupported names an unknown architecture.

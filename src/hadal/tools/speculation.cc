@@ -31,9 +31,11 @@ class LentModel final : public Model {
   ConstView draft(const DraftBatch& batch, KvArena& cache) override {
     return model_.draft(batch, cache);
   }
+  std::span<const kernels::Greatest> greatest() const override { return model_.greatest(); }
   uint64_t weight_bytes() const override { return model_.weight_bytes(); }
   uint64_t step_bytes(double experts) const override { return model_.step_bytes(experts); }
   uint64_t mapped_bytes() const override { return model_.mapped_bytes(); }
+  bool cached() const override { return model_.cached(); }
 
  private:
   Model& model_;
