@@ -13,8 +13,7 @@ namespace {
 constexpr double kClearly = 1.06;
 constexpr double kClearlyMore =
     0.02;  // for every row of the step, up to 16: there it costs more people
-constexpr double kValueLeast = 0.001;  // less likely guesses pay nowhere
-constexpr double kSlowerMost = 1.25;
+constexpr double kValueLeast = 0.001;   // less likely guesses pay nowhere
 constexpr double kSecondsLeast = 1e-9;  // a clock that stands still makes rows free
 
 struct Guess {
@@ -154,15 +153,16 @@ void StepTimes::infer() const {
     most = std::max(most, double{entries_[r].seconds});
     return most / expected_[r];
   });
-  // One slow step says little: a number that was measured once or twice is at most a bit slower
-  // than the others say.
+  // One slow step says little, and the first of a kind finds nothing in the caches: a number that
+  // was measured once or twice is no slower than the others say. So it is tried until it is known;
+  // else what looked slow once would not be tried again.
   settled_ = factors_;
   most = 0;
   draw([&](int32_t r) {
     double seconds = entries_[r].seconds;
     const bool few = entries_[r].count < kSettled;
     if (few && settled_[r] > 0) {
-      seconds = std::min(seconds, kSlowerMost * settled_[r] * expected_[r]);
+      seconds = std::min(seconds, settled_[r] * expected_[r]);
     }
     seconds = std::max(seconds, most);
     if (!few) most = seconds;

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "hadal/base/check.h"
+#include "hadal/engine/logit_rows.h"
 #include "hadal/kv/pool.h"
-#include "hadal/sample/select.h"
 
 namespace hadal {
 namespace {
@@ -16,10 +16,6 @@ namespace {
 // prompt's last positions must do: what guesses lose is less than what a long prompt would.
 constexpr int32_t kLayersCheap = 32;
 constexpr int32_t kLookBack = 32;
-
-TokenId best_of(ConstView logits, int64_t row, int32_t vocabulary) {
-  return select_first({logits.row(row), static_cast<size_t>(vocabulary)}).token;
-}
 
 // Rows of a call under construction.
 struct Rows {
@@ -60,11 +56,17 @@ struct Chain {
 
 // Takes the guesses of a call, whose wanted rows are those of `chains` in order; drops those that
 // are through.
-void take_guesses(ConstView logits, int32_t vocabulary, std::vector<Chain>* chains) {
+void take_guesses(const LogitRows& logits, std::vector<Chain>* chains) {
   for (size_t i = 0; i < chains->size(); ++i) {
-    const TokenId token = best_of(logits, static_cast<int64_t>(i), vocabulary);
-    if (token >= 0) (*chains)[i].request->guesses.push_back(token);
-    if (token < 0) (*chains)[i].covered = 0;  // no number among the logits
+    const TokenId token = logits.first(static_cast<int64_t>(i)).token;
+    Chain& chain = (*chains)[i];
+    // None where there is no number among the logits. One that ends the answer is not run, since
+    // nothing follows.
+    if (token < 0 || std::ranges::count(chain.request->ends, token) > 0) {
+      chain.covered = 0;
+    } else {
+      chain.request->guesses.push_back(token);
+    }
   }
   std::erase_if(*chains, [](const Chain& chain) { return chain.covered == 0 || !chain.goes_on(); });
 }
@@ -177,7 +179,7 @@ class MtpDrafter final : public Drafter {
     const ConstView logits = model_.draft(
         {rows_.tokens, rows_.segments, rows_.hidden, rows_.wanted, rows_.unseen, guessed}, cache_);
     const int32_t rows = rows_.size();
-    take_guesses(logits, vocabulary_, &chains_);
+    take_guesses(LogitRows(model_, logits, vocabulary_), &chains_);
     times->observe(rows, to_seconds(clock_.now() - start));
   }
 
@@ -265,7 +267,7 @@ class ModelDrafter final : public Drafter {
     const Nanos start = clock_.now();
     const ConstView logits = model_->forward({rows_.tokens, rows_.segments, rows_.wanted}, cache_);
     const int32_t rows = rows_.size();
-    take_guesses(logits, vocabulary_, &chains_);
+    take_guesses(LogitRows(*model_, logits, vocabulary_), &chains_);
     times->observe(rows, to_seconds(clock_.now() - start));
   }
 

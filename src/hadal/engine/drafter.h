@@ -21,8 +21,9 @@ namespace hadal {
 // wait for its first guesses when it asks again.
 struct DraftRequest {
   uint64_t id = 0;
-  int32_t count = 0;             // at most so many
-  std::vector<TokenId> guesses;  // the answer: as many as could be had
+  int32_t count = 0;              // at most so many
+  std::span<const TokenId> ends;  // tokens that end the answer: nothing is guessed behind them
+  std::vector<TokenId> guesses;   // the answer: as many as could be had
 };
 
 class Drafter {

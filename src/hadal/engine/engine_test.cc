@@ -221,6 +221,30 @@ TEST(Engine, RefusesGuessesThatNothingCanMake) {
   EXPECT_THAT(what(Speculate::kAuto, 65, 0), HasSubstr("draft_max is 65, allowed is 0 to 64"));
 }
 
+// A draft model that is always right: what it guessed in vain would stand behind an answer's end.
+TEST(Engine, NothingIsGuessedBehindTheEnd) {
+  EngineOptions options = fake_engine_options();
+  options.speculate = Speculate::kDraft;
+  FakeModel::Options model;
+  model.eos = *testing::fake_tokenizer().data().eos;
+  model.eos_every = 20;
+  // So slow that guesses pay.
+  const auto slow = [](const Batch&) {
+    std::this_thread::sleep_for(std::chrono::microseconds(300));
+  };
+  FakeEngine engine(options, model, slow, nullptr, model);
+  int ended = 0;
+  for (TokenId first = 1; first < 20; ++first) {
+    GenerationRequest request = greedy({first}, 200);
+    request.sampling.ignore_eos = false;
+    ended += engine.answer(request).reason == FinishReason::kStop ? 1 : 0;
+  }
+  EXPECT_GT(ended, 10);
+  EXPECT_EQ(engine.answer(greedy({20}, 50)).tokens.size(), 50u) << "a limit is an end too";
+  EXPECT_GT(engine.metrics().guesses(), 100);
+  EXPECT_EQ(engine.metrics().guesses(), engine.metrics().guesses_accepted());
+}
+
 TEST(Engine, RefusesATokenizerOfAnotherModel) {
   FakeModel::Options model;
   for (const int32_t extra : {-1, 0, 100}) {

@@ -74,12 +74,13 @@ void Generation::started(Nanos now) {
   if (!started_) started_ = now;
 }
 
-std::optional<TokenId> Generation::choose(std::span<const float> logits, SamplerScratch& scratch) {
+std::optional<TokenId> Generation::choose(std::span<const float> logits, SamplerScratch& scratch,
+                                          const std::optional<Candidate>& first) {
   Result<TokenId> next = TokenId{0};
   if (const auto put_in = steer_.next()) {
     next = *put_in;
   } else {
-    next = sampler_.sample(logits, scratch);
+    next = sampler_.sample(logits, scratch, first);
   }
   Choice& choice = chosen_.emplace_back(Choice{std::move(next), {}});
   if (!choice.token) return std::nullopt;

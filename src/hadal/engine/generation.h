@@ -32,7 +32,11 @@ class Generation {
                     std::span<const float> logits);
   // The next token by `logits`, as if all chosen before were sent: several in a row when guesses
   // are verified. Nothing when no token is possible.
-  std::optional<TokenId> choose(std::span<const float> logits, SamplerScratch& scratch);
+  // `first`: as of Sampler::sample().
+  std::optional<TokenId> choose(std::span<const float> logits, SamplerScratch& scratch,
+                                const std::optional<Candidate>& first = {});
+  // Those of the vocabulary that end the answer.
+  std::span<const TokenId> end_tokens() const { return end_tokens_; }
   // Chosen, and not yet sent by advance().
   size_t chosen() const { return chosen_.size(); }
   // Sends the event of the first of what was chosen. The token, while the answer goes on; after its

@@ -126,8 +126,8 @@ LocalEngine::LocalEngine(Parts parts)
            .expert_share = expert_share(parts_.model->config()),
            .step_logits_max = parts_.size.step_logits_max},
           pool_, copier()),
-      speculator_(parts_.options, parts_.model->config(), make_drafter(&parts_), parts_.metrics,
-                  parts_.clock) {
+      speculator_(parts_.options, parts_.model->config(), parts_.model->cached(),
+                  make_drafter(&parts_), parts_.metrics, parts_.clock) {
   state_.blocks_total = parts_.size.blocks;
   scratches_.resize(static_cast<size_t>(parts_.pool.threads()));
   tokens_.reserve(static_cast<size_t>(parts_.size.step_rows_max));
@@ -316,8 +316,8 @@ void LocalEngine::run_step() {
   for (int32_t i = 0; i < plan.preempted; ++i) parts_.metrics.preempted();
   if (plan.rows == 0) return;
   for (const sched::Segment& segment : plan.segments) generations_.at(segment.id)->started(now);
-  const ConstView logits = forward(plan);
-  HADAL_CHECK(logits.rows == plan.logits && logits.cols >= vocabulary_);
+  const LogitRows logits(*parts_.model, forward(plan), vocabulary_);
+  HADAL_CHECK(logits.count() == plan.logits);
   scheduler_.advance();
   parts_.metrics.iteration(plan.rows, plan.prompt_rows);
   sample(plan, logits);
@@ -367,7 +367,7 @@ ConstView LocalEngine::forward(const sched::Plan& plan) {
 // Rows of different sequences know nothing of each other, so any thread may take any of them. One
 // row of a large vocabulary takes a millisecond or more: too long, times 64, for one thread while
 // the others wait for the next step.
-void LocalEngine::sample(const sched::Plan& plan, ConstView logits) {
+void LocalEngine::sample(const sched::Plan& plan, const LogitRows& logits) {
   first_logits_.clear();
   int64_t row = 0;
   for (const sched::Segment& segment : plan.segments) {
@@ -383,24 +383,22 @@ void LocalEngine::sample(const sched::Plan& plan, ConstView logits) {
 }
 
 // `row`: the segment's first of `logits`. On any thread of the pool.
-void LocalEngine::sample_segment(const sched::Segment& segment, ConstView logits, int64_t row,
-                                 SamplerScratch& scratch) {
+void LocalEngine::sample_segment(const sched::Segment& segment, const LogitRows& logits,
+                                 int64_t row, SamplerScratch& scratch) {
   if (segment.logits == 0) return;
   Generation& generation = *generations_.at(segment.id);
-  const auto logits_of = [&](int32_t i) {
-    return std::span(logits.row(row + i), static_cast<size_t>(vocabulary_));
-  };
   const auto guesses = static_cast<int32_t>(segment.guesses.size());
   const int32_t end = segment.first_position + segment.rows - guesses;
   const int32_t known = segment.logits - guesses;
   for (int32_t i = 0; i < known; ++i) {
-    generation.score_prompt(segment.tokens, end - known + i, logits_of(i));
+    generation.score_prompt(segment.tokens, end - known + i, logits.row(row + i));
   }
   if (!segment.samples) return;
   // A guess is right when it is what its predecessor's row gives; from the first wrong one on, rows
   // are of another text.
   for (int32_t right = 0; right <= guesses; ++right) {
-    const auto token = generation.choose(logits_of(known - 1 + right), scratch);
+    const int64_t at = row + known - 1 + right;
+    const auto token = generation.choose(logits.row(at), scratch, logits.told(at));
     if (!token || right == guesses || *token != segment.guesses[static_cast<size_t>(right)]) return;
   }
 }
@@ -423,7 +421,7 @@ void LocalEngine::deliver_segment(const sched::Segment& segment, Nanos now) {
   } while (token && generation.chosen() > 0);
   // The last token is the one that was not guessed; one that ends the answer is not among them.
   const auto right = static_cast<int32_t>(taken_.size()) - (token ? 1 : 0);
-  if (!speculator_.off()) speculator_.took(segment, taken_, right);
+  if (!speculator_.off()) speculator_.took(segment, taken_, right, generation.end_tokens());
   scheduler_.accept(segment.id, right);
   if (token) {
     scheduler_.append(segment.id, *token);

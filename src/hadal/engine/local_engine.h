@@ -16,6 +16,7 @@
 #include "hadal/engine/engine.h"
 #include "hadal/engine/generation.h"
 #include "hadal/engine/kv_disk.h"
+#include "hadal/engine/logit_rows.h"
 #include "hadal/engine/sizing.h"
 #include "hadal/engine/speculator.h"
 #include "hadal/kv/pool.h"
@@ -63,8 +64,8 @@ class LocalEngine final : public Engine {
   void run_step();
   void learn(const sched::Plan& plan, Nanos elapsed);
   ConstView forward(const sched::Plan& plan);
-  void sample(const sched::Plan& plan, ConstView logits);
-  void sample_segment(const sched::Segment& segment, ConstView logits, int64_t row,
+  void sample(const sched::Plan& plan, const LogitRows& logits);
+  void sample_segment(const sched::Segment& segment, const LogitRows& logits, int64_t row,
                       SamplerScratch& scratch);
   static std::unique_ptr<Drafter> make_drafter(Parts* parts);
   std::function<void(int32_t, int32_t)> copier();

@@ -35,9 +35,17 @@ constexpr int32_t kVainMany = 32;
 
 // Cost of a step by its rows, in parameters read: all rows share what is dense, distinct experts
 // come on top (even routing: E (1 - (1 - k/E)^rows)), and each row brings arithmetic worth a share
-// of its own parameters. Only where to look first: measurements replace it.
-std::function<double(int32_t)> expected_cost(const ModelConfig& c) {
-  constexpr double kArithmetic = 0.15;
+// of its own parameters. Where weights come from the caches, a row brings arithmetic alone. Only
+// where to look first: measurements replace it.
+std::function<double(int32_t)> expected_cost(const ModelConfig& c, bool cached) {
+  static constexpr double kArithmetic = 0.15;
+  static constexpr int32_t kFew = 16;
+  if (cached) {
+    return [](int32_t rows) {
+      const int32_t few = std::min(rows, kFew);
+      return 1.0 + kArithmetic * (few - 1) + kArithmetic / 2 * (rows - few);
+    };
+  }
   const auto active = static_cast<double>(c.parameters_active());
   const double experts = c.moe.experts;
   const double used = c.moe.gate.experts_used;
@@ -52,14 +60,14 @@ std::function<double(int32_t)> expected_cost(const ModelConfig& c) {
 
 }  // namespace
 
-Speculator::Speculator(const EngineOptions& options, const ModelConfig& model,
+Speculator::Speculator(const EngineOptions& options, const ModelConfig& model, bool cached,
                        std::unique_ptr<Drafter> drafter, EngineMetrics& metrics, const Clock& clock)
     : options_(options),
       metrics_(metrics),
       clock_(clock),
       drafter_(std::move(drafter)),
       ngrams_(options.speculate == Speculate::kAuto || options.speculate == Speculate::kNgram),
-      times_(expected_cost(model)),
+      times_(expected_cost(model, cached)),
       first_(kStartByModel, kWeightOfAll, kSureOfModel),
       later_(kStartByModel, kWeightOfAll, kSureOfModel) {
   for (const double start : kStart) acceptance_.emplace_back(start, kWeightOfAll, kSureOfNgrams);
@@ -109,6 +117,7 @@ void Speculator::score_drafter(Text& text, const sched::Segment& segment, int32_
   }
   const auto count = static_cast<int32_t>(segment.guesses.size());
   if (count == 1) text.later->rest(kRestOfFurther);
+  reach_ = std::max(reach_, 2 * accepted + 1);
   for (int32_t i = 0; i <= std::min(accepted, count - 1); ++i) {
     const bool right = i < accepted;
     (i == 0 ? *text.first : *text.later).observe(right);
@@ -117,7 +126,7 @@ void Speculator::score_drafter(Text& text, const sched::Segment& segment, int32_
 }
 
 void Speculator::took(const sched::Segment& segment, std::span<const TokenId> tokens,
-                      int32_t accepted) {
+                      int32_t accepted, std::span<const TokenId> ends) {
   if (!segment.guesses.empty()) {
     metrics_.speculated(static_cast<int32_t>(segment.guesses.size()), accepted);
   }
@@ -128,6 +137,7 @@ void Speculator::took(const sched::Segment& segment, std::span<const TokenId> to
   Text& text = text_of(segment);
   score_drafter(text, segment, accepted);
   ids_.push_back(segment.id);
+  ends_.push_back(ends);
   guessing_.push_back(&text);
   if (ngrams_) learn(text, segment, tokens);
 }
@@ -158,7 +168,7 @@ Offer Speculator::ngram_offer(const Text& text) const {
 Offer Speculator::drafter_offer(double first, double later) const {
   return {.acceptance = first,
           .later = later,
-          .guesses = std::min(kChainMax, options_.draft_max),
+          .guesses = std::min({kChainMax, options_.draft_max, reach_}),
           .by_drafter = true};
 }
 
@@ -228,6 +238,7 @@ void Speculator::propose(const sched::Plan& plan, sched::Scheduler& scheduler) {
   }
   rows_ = 0;
   ids_.clear();
+  ends_.clear();
   guessing_.clear();
 }
 
@@ -243,10 +254,11 @@ void Speculator::ask_drafter(const sched::Plan& plan, sched::Scheduler& schedule
   requests_.clear();
   for (size_t i = 0; i < ids_.size(); ++i) {
     Text& text = *guessing_[i];
-    const int32_t count = text.by_drafter ? take_[i] : 0;
+    int32_t count = text.by_drafter ? take_[i] : 0;
+    if (count > 0) count = std::min(count, scheduler.held(ids_[i])->room);
     text.unused = count > 0 ? 0 : text.unused + 1;
     text.kept = count > 0 || (text.kept && text.unused <= kUnusedMax);
-    if (text.kept) requests_.push_back({ids_[i], count, {}});
+    if (text.kept) requests_.push_back({ids_[i], count, ends_[i], {}});
   }
   // Prompts that are not through yet.
   if (plan.prompt_rows > 0) {
@@ -254,7 +266,7 @@ void Speculator::ask_drafter(const sched::Plan& plan, sched::Scheduler& schedule
     for (const sched::Segment& segment : plan.segments) {
       if (segment.samples) continue;
       if (!kept) kept = promising();
-      if (*kept) requests_.push_back({segment.id, 0, {}});
+      if (*kept) requests_.push_back({segment.id, 0, {}, {}});
     }
   }
   if (requests_.empty()) return drafter_->rest();

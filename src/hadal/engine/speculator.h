@@ -39,16 +39,19 @@ class Speculator {
   // sequences' own rows.
   static constexpr int32_t kGuessesMax = 64;
 
-  // `drafter` may be null. What it stands on must outlive the speculator.
-  Speculator(const EngineOptions& options, const ModelConfig& model,
+  // `cached`: Model::cached(). `drafter` may be null. What it stands on must outlive the
+  // speculator.
+  Speculator(const EngineOptions& options, const ModelConfig& model, bool cached,
              std::unique_ptr<Drafter> drafter, EngineMetrics& metrics, const Clock& clock);
 
   bool off() const { return options_.speculate == Speculate::kOff || options_.draft_max == 0; }
 
   // The step of `plan` took `seconds`, of which propose() is taken off.
   void ran(const sched::Plan& plan, double seconds);
-  // `segment` gave `tokens`, of which the first `accepted` were guessed.
-  void took(const sched::Segment& segment, std::span<const TokenId> tokens, int32_t accepted);
+  // `segment` gave `tokens`, of which the first `accepted` were guessed. `ends`: tokens that would
+  // end the answer; valid until propose().
+  void took(const sched::Segment& segment, std::span<const TokenId> tokens, int32_t accepted,
+            std::span<const TokenId> ends = {});
   void forget(uint64_t id);
   void propose(const sched::Plan& plan, sched::Scheduler& scheduler);
 
@@ -88,11 +91,13 @@ class Speculator {
   // Of all texts: where a new one starts.
   std::vector<Acceptance> acceptance_;  // [kClasses]
   Acceptance first_, later_;
+  int32_t reach_ = 1;  // guesses of a drafter in a row, at most: twice as many as were ever right
   std::unordered_map<uint64_t, Text> texts_;
 
   int32_t rows_ = 0;  // sequences that took tokens in this round and go on
   // Those of them that may guess.
   std::vector<uint64_t> ids_;
+  std::vector<std::span<const TokenId>> ends_;
   std::vector<Text*> guessing_;
   std::vector<TokenId> learned_;  // of one text, at once
   std::vector<Offer> offers_, ngram_offers_;

@@ -32,6 +32,7 @@ class AllKnowing final : public Drafter {
     times_.first.observe(rows, to_seconds(call_));
     times_.further.observe(rows, 0);
     for (DraftRequest& request : requests) {
+      most = std::max(most, request.count);
       guesses += request.count;
       const auto known = static_cast<int32_t>(scheduler.held(request.id)->tokens.size());
       for (int32_t i = 0; i < request.count; ++i) {
@@ -41,6 +42,7 @@ class AllKnowing final : public Drafter {
   }
   void forget(uint64_t /*id*/) override {}
   int64_t guesses = 0;
+  int32_t most = 0;  // asked of one text at once
 
  private:
   Texts texts_;
@@ -51,17 +53,19 @@ class AllKnowing final : public Drafter {
 // Sequences that run side by side for ever, in a time that is what `cost` says of a step's rows.
 class Crowd {
  public:
-  Crowd(int32_t sequences, Texts texts, std::function<Nanos(int32_t rows)> cost, Nanos call = {})
+  // `guessed`: what the drafter thinks the texts are; nothing: it knows them.
+  Crowd(int32_t sequences, Texts texts, std::function<Nanos(int32_t rows)> cost, Nanos call = {},
+        Texts guessed = {})
       : texts_(std::move(texts)), cost_(std::move(cost)) {
     EngineOptions options;
     if (call > Nanos::zero()) {
-      auto drafter = std::make_unique<AllKnowing>(texts_, call, clock_);
+      auto drafter = std::make_unique<AllKnowing>(guessed ? guessed : texts_, call, clock_);
       drafter_ = drafter.get();
       options.speculate = Speculate::kMtp;
-      speculator_.emplace(options, ModelConfig(), std::move(drafter), metrics_, clock_);
+      speculator_.emplace(options, ModelConfig(), false, std::move(drafter), metrics_, clock_);
     } else {
       options.speculate = Speculate::kNgram;
-      speculator_.emplace(options, ModelConfig(), nullptr, metrics_, clock_);
+      speculator_.emplace(options, ModelConfig(), false, nullptr, metrics_, clock_);
     }
     for (int32_t i = 0; i < sequences; ++i) {
       sched::Submission submission;
@@ -88,6 +92,7 @@ class Crowd {
   int64_t guesses() const { return metrics_.guesses(); }
   int64_t right() const { return metrics_.guesses_accepted(); }
   int64_t drafted() const { return drafter_->guesses; }
+  int32_t drafted_most() const { return drafter_->most; }
 
  private:
   static constexpr int32_t kContext = 20'000;
@@ -144,6 +149,25 @@ TEST(Speculator, WhatDoesNotPayUnderLoadIsSeldomTried) {
   for (int32_t i = 0; i < 2'000; ++i) crowd.step();
   EXPECT_GT(crowd.drafted(), 0) << "nobody knew";
   EXPECT_LT(crowd.drafted(), 2'000 * 16 / 5);
+}
+
+// How far a drafter is asked to look ahead follows how far it was right.
+TEST(Speculator, LooksFartherAheadOnlyAfterWhatWasRight) {
+  const auto free = [](int32_t) { return std::chrono::microseconds(100); };
+  const auto wrong = [](uint64_t id, int32_t p) { return drawn(id, p) + 1; };
+  Crowd mistaken(1, drawn, free, std::chrono::microseconds(1), wrong);
+  for (int32_t i = 0; i < 1'000; ++i) mistaken.step();
+  EXPECT_GT(mistaken.drafted(), 0);
+  EXPECT_EQ(mistaken.drafted_most(), 1);
+
+  Crowd knowing(1, drawn, free, std::chrono::microseconds(1));
+  int32_t before = 0;
+  for (int32_t i = 0; i < 50; ++i) {
+    knowing.step();
+    EXPECT_LE(knowing.drafted_most(), 2 * before + 1);
+    before = knowing.drafted_most();
+  }
+  EXPECT_EQ(before, 15);
 }
 
 TEST(Speculator, WhatPaysUnderLoadGoesOn) {

@@ -59,14 +59,16 @@ void Sampler::accept(TokenId token) {
   if (repetition_ != 1.0f || presence_ != 0.0f || frequency_ != 0.0f) ++counts_[token];
 }
 
-Result<TokenId> Sampler::sample(std::span<const float> logits, SamplerScratch& scratch) const {
+Result<TokenId> Sampler::sample(std::span<const float> logits, SamplerScratch& scratch,
+                                const std::optional<Candidate>& first) const {
   HADAL_CHECK(logits.size() == static_cast<size_t>(vocabulary_));
-  if (adjusts()) {
+  const bool as_they_are = !adjusts();
+  if (!as_they_are) {
     scratch.logits.assign(logits.begin(), logits.end());
     adjust(scratch.logits);
     logits = scratch.logits;
   }
-  const Candidate best = select_first(logits);
+  const Candidate best = as_they_are && first ? *first : select_first(logits);
   if (best.token < 0) return fail(Code::kInternal, why_nothing(logits));
   if (temperature_ == 0.0f || top_k_ == 1) return best.token;
   return draw(logits, std::min(best.logit, kLargest), scratch);

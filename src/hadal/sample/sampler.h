@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -41,8 +42,10 @@ class Sampler {
           std::span<const TokenId> end_tokens, int32_t vocabulary);
 
   // The next token for logits[vocabulary]. kInternal when no token is possible: all logits NaN or
-  // -inf, or all that are finite banned.
-  Result<TokenId> sample(std::span<const float> logits, SamplerScratch& scratch) const;
+  // -inf, or all that are finite banned. `first`: select_first() of the logits, where it is known:
+  // a greedy choice that nothing adjusts then reads none of them.
+  Result<TokenId> sample(std::span<const float> logits, SamplerScratch& scratch,
+                         const std::optional<Candidate>& first = {}) const;
   // Makes `token` part of the output.
   void accept(TokenId token);
   int32_t accepted() const { return accepted_; }

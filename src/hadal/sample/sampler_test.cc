@@ -43,6 +43,27 @@ TEST(Sampler, GreedyTakesTheLargestAndTheLowestOfEquals) {
   EXPECT_EQ(greedy({-kInfinity, -1e30f}), 1);
 }
 
+// Whoever computed the logits may know the largest; where they are adjusted, it may be another.
+TEST(Sampler, AFirstThatIsKnownStandsForLogitsAsTheyAre) {
+  const Logits logits = {1, 3, 5, 2};
+  const Candidate first = select_first(logits);
+  SamplingParams params;
+  params.temperature = 0.0f;
+  SamplerScratch scratch;
+  const Logits not_to_be_read(logits.size(), 0.0f);
+  EXPECT_EQ(make(params, logits).sample(not_to_be_read, scratch, first).value(), 2);
+  params.logit_bias = {{1, 10.0f}};
+  EXPECT_EQ(make(params, logits).sample(logits, scratch, first).value(), 1);
+  params.logit_bias = {};
+  params.temperature = 1.0f;
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    params.seed = seed;
+    const Sampler sampler = make(params, logits);
+    EXPECT_EQ(sampler.sample(logits, scratch, first).value(),
+              sampler.sample(logits, scratch).value());
+  }
+}
+
 TEST(Sampler, NothingPossibleIsAnError) {
   const struct {
     Logits logits;

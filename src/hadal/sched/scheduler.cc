@@ -31,6 +31,8 @@ struct Scheduler::Entry {
 
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }
   int32_t lacks() const { return size() - computed; }
+  // The last token of an answer is never fed back.
+  int32_t room() const { return std::max(0, tokens_max - 1 - size()); }
   // Positions that may come from the cache: the last token's row must run, so that there are
   // logits.
   int32_t reusable() const { return prompt_logits ? 0 : size() - 1; }
@@ -318,7 +320,7 @@ std::optional<Scheduler::Held> Scheduler::held(uint64_t id) const {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return std::nullopt;
   const Entry& entry = *found->second;
-  return Held{entry.tokens, entry.sequence.blocks(), entry.computed};
+  return Held{entry.tokens, entry.sequence.blocks(), entry.computed, entry.room()};
 }
 
 void Scheduler::plan_guesses() {
@@ -445,9 +447,7 @@ void Scheduler::accept(uint64_t id, int32_t count) {
 void Scheduler::guess(uint64_t id, std::span<const int32_t> tokens) {
   Entry& entry = *entries_.at(id);
   if (entry.lacks() != 1 || entry.sequence.blocks().empty()) return;
-  // The last token of an answer is never fed back.
-  const auto most = static_cast<size_t>(std::max(0, entry.tokens_max - 1 - entry.size()));
-  tokens = tokens.first(std::min(most, tokens.size()));
+  tokens = tokens.first(std::min(static_cast<size_t>(entry.room()), tokens.size()));
   entry.guesses.assign(tokens.begin(), tokens.end());
 }
 

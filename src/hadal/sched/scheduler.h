@@ -168,6 +168,7 @@ class Scheduler {
     std::span<const int32_t> tokens{};
     std::span<const kv::BlockId> blocks{};
     int32_t computed = 0;
+    int32_t room = 0;  // for guesses: what may still come, but for the last token
   };
   std::optional<Held> held(uint64_t id) const;
   // Extends a running sequence's blocks towards `positions`, by spare ones alone (rule 6), and no
