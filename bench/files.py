@@ -1,0 +1,18 @@
+"""Files of models, and the page cache. Standard library only."""
+
+import glob
+import os
+
+
+def packed(model):
+    """What Hadal maps instead of the model's file from its second start on."""
+    stem = os.path.splitext(os.path.basename(model))[0]
+    return glob.glob(os.path.expanduser(f"~/.cache/hadal/{glob.escape(stem)}-*.hadalpack"))
+
+
+def read_through(paths):
+    """Nobody begins from the disk because another program's file had filled the page cache."""
+    for path in paths:
+        with open(path, "rb", buffering=0) as file:
+            while file.read(1 << 24):
+                pass
