@@ -49,8 +49,7 @@ struct Chain {
   int32_t unseen = 0;  // blocks
 
   bool goes_on() const {
-    return static_cast<int32_t>(request->guesses.size()) < request->count && position < covered &&
-           request->guesses.back() >= 0;
+    return static_cast<int32_t>(request->guesses.size()) < request->count && position < covered;
   }
 };
 
@@ -68,7 +67,7 @@ void take_guesses(const LogitRows& logits, std::vector<Chain>* chains) {
       chain.request->guesses.push_back(token);
     }
   }
-  std::erase_if(*chains, [](const Chain& chain) { return chain.covered == 0 || !chain.goes_on(); });
+  std::erase_if(*chains, [](const Chain& chain) { return !chain.goes_on(); });
 }
 
 // The row of each chain's last guess.

@@ -173,12 +173,10 @@ void Transformer::head(const Step& step, const std::vector<float>& norm) const {
 
 // Of some rows, when all layers are through.
 ConstView Transformer::head_of(const Step& step, std::span<const int32_t> rows) {
-  const auto count = static_cast<int64_t>(rows.size());
+  if (rows.empty()) return take_logits(0);
   Step selected = step;
-  selected.logits = take_logits(count);
-  if (count == 0) return selected.logits;
-  selected.greatest = act_.greatest.data();
-  selected.x = act_.selected.first_rows(count);
+  selected.x = act_.selected.first_rows(static_cast<int64_t>(rows.size()));
+  want_logits(&selected);
   backend_.gather({step.x, rows, selected.x});
   head(selected, weights_.output_norm);
   return selected.logits;
