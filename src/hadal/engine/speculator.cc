@@ -35,9 +35,9 @@ constexpr int32_t kVainMany = 32;
 
 // Cost of a step by its rows, in parameters read: all rows share what is dense, distinct experts
 // come on top (even routing: E (1 - (1 - k/E)^rows)), and each row brings arithmetic worth a share
-// of its own parameters. Where weights come from the caches, a row brings arithmetic alone, and half
-// as much past kFew: those are further rows of many sequences, each of which costs more by itself.
-// Only where to look first: measurements replace it.
+// of its own parameters. Where weights come from the caches, a row brings arithmetic alone, and
+// half as much past kFew: those are further rows of many sequences, each of which costs more by
+// itself. Only where to look first: measurements replace it.
 std::function<double(int32_t)> expected_cost(const ModelConfig& c, bool cached) {
   static constexpr double kArithmetic = 0.15;
   static constexpr int32_t kFew = 16;
