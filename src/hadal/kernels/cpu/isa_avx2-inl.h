@@ -45,8 +45,8 @@ HADAL_INLINE F32x16 minimum(F32x16 a, F32x16 b) {
   return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
 }
 HADAL_INLINE bool any_equal(F32x16 a, F32x16 b) {
-  const __m256 equal = _mm256_or_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_EQ_OQ),
-                                    _mm256_cmp_ps(a.hi, b.hi, _CMP_EQ_OQ));
+  const __m256 equal =
+      _mm256_or_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_EQ_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_EQ_OQ));
   return _mm256_movemask_ps(equal) != 0;
 }
 HADAL_INLINE I32x16 bits(F32x16 x) {
@@ -83,6 +83,16 @@ HADAL_INLINE I32x16 i32_load_u8(const void* p) {
 HADAL_INLINE I32x16 i32_load_i8(const void* p) {
   const __m128i x = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return {_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(x, x))};
+}
+HADAL_INLINE I32x16 words_load_u8(const void* p) {
+  const auto* bytes = static_cast<const __m128i*>(p);
+  return {_mm256_cvtepu8_epi16(_mm_loadu_si128(bytes)),
+          _mm256_cvtepu8_epi16(_mm_loadu_si128(bytes + 1))};
+}
+HADAL_INLINE I32x16 words_load_i8(const void* p) {
+  const auto* bytes = static_cast<const __m128i*>(p);
+  return {_mm256_cvtepi8_epi16(_mm_loadu_si128(bytes)),
+          _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes + 1))};
 }
 HADAL_INLINE I32x16 add(I32x16 a, I32x16 b) {
   return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
@@ -177,24 +187,25 @@ HADAL_INLINE U8x64 u8_load(const void* p) {
   const auto* words = static_cast<const __m256i*>(p);
   return {_mm256_loadu_si256(words), _mm256_loadu_si256(words + 1)};
 }
-HADAL_INLINE U8x64 low_nibbles(U8x64 x) {
-  const __m256i mask = _mm256_set1_epi8(15);
+template <int kBits>
+HADAL_INLINE U8x64 low_bits(U8x64 x) {
+  const __m256i mask = _mm256_set1_epi8((1 << kBits) - 1);
   return {_mm256_and_si256(x.lo, mask), _mm256_and_si256(x.hi, mask)};
 }
-HADAL_INLINE U8x64 high_nibbles(U8x64 x) {
-  return low_nibbles({_mm256_srli_epi16(x.lo, 4), _mm256_srli_epi16(x.hi, 4)});
+template <int kBits>
+HADAL_INLINE U8x64 bytes_right(U8x64 x) {
+  return {_mm256_srli_epi16(x.lo, kBits), _mm256_srli_epi16(x.hi, kBits)};
 }
-template <int kLeft>
-HADAL_INLINE __m256i shifted_plane(__m256i plane) {
-  if constexpr (kLeft > 0) return _mm256_slli_epi16(plane, kLeft);
-  if constexpr (kLeft < 0) return _mm256_srli_epi16(plane, -kLeft);
-  return plane;
+HADAL_INLINE __m256i choose_bits(__m256i mask, __m256i a, __m256i b) {
+  return _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b));
 }
-template <int kLeft>
-HADAL_INLINE U8x64 or_plane(U8x64 x, U8x64 plane, int8_t mask) {
-  const __m256i wanted = _mm256_set1_epi8(mask);
-  return {_mm256_or_si256(x.lo, _mm256_and_si256(shifted_plane<kLeft>(plane.lo), wanted)),
-          _mm256_or_si256(x.hi, _mm256_and_si256(shifted_plane<kLeft>(plane.hi), wanted))};
+template <int kBits>
+HADAL_INLINE U8x64 below(U8x64 low, U8x64 high) {
+  const __m256i mask = _mm256_set1_epi8((1 << kBits) - 1);
+  return {choose_bits(mask, low.lo, high.lo), choose_bits(mask, low.hi, high.hi)};
+}
+HADAL_INLINE I32x16 choose_bits(I32x16 mask, I32x16 a, I32x16 b) {
+  return {choose_bits(mask.lo, a.lo, b.lo), choose_bits(mask.hi, a.hi, b.hi)};
 }
 HADAL_INLINE U8x64 look_up(const uint8_t* table, U8x64 x) {
   const __m256i line =

@@ -50,10 +50,21 @@ HADAL_INLINE I32x16 i32_load_u8(const void* p) {
 HADAL_INLINE I32x16 i32_load_i8(const void* p) {
   return {_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
 }
+// 32 bytes at p as pairs of 16-bit numbers, two a lane.
+HADAL_INLINE I32x16 words_load_u8(const void* p) {
+  return {_mm512_cvtepu8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};
+}
+HADAL_INLINE I32x16 words_load_i8(const void* p) {
+  return {_mm512_cvtepi8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};
+}
 HADAL_INLINE I32x16 add(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 HADAL_INLINE I32x16 subtract(I32x16 a, I32x16 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 HADAL_INLINE I32x16 bit_and(I32x16 a, I32x16 b) { return {_mm512_and_si512(a.v, b.v)}; }
 HADAL_INLINE I32x16 bit_or(I32x16 a, I32x16 b) { return {_mm512_or_si512(a.v, b.v)}; }
+// Bits of a where the mask has them, else of b.
+HADAL_INLINE I32x16 choose_bits(I32x16 mask, I32x16 a, I32x16 b) {
+  return {_mm512_ternarylogic_epi32(a.v, b.v, mask.v, 0xE4)};
+}
 HADAL_INLINE I32x16 maximum(I32x16 a, I32x16 b) { return {_mm512_max_epi32(a.v, b.v)}; }
 template <int kBits>
 HADAL_INLINE I32x16 shift_left(I32x16 x) {
@@ -139,18 +150,21 @@ HADAL_INLINE __m128i sums_of_16(U8x64 x) {
 }
 
 HADAL_INLINE U8x64 u8_load(const void* p) { return {_mm512_loadu_si512(p)}; }
-HADAL_INLINE U8x64 low_nibbles(U8x64 x) { return {_mm512_and_si512(x.v, _mm512_set1_epi8(15))}; }
-HADAL_INLINE U8x64 high_nibbles(U8x64 x) {
-  return {_mm512_and_si512(_mm512_srli_epi16(x.v, 4), _mm512_set1_epi8(15))};
+// The lower bits of each byte.
+template <int kBits>
+HADAL_INLINE U8x64 low_bits(U8x64 x) {
+  return {_mm512_and_si512(x.v, _mm512_set1_epi8((1 << kBits) - 1))};
 }
-// x | ((plane shifted left by kLeft, or right by -kLeft) & mask); the mask hides what crosses
-// bytes.
-template <int kLeft>
-HADAL_INLINE U8x64 or_plane(U8x64 x, U8x64 plane, int8_t mask) {
-  __m512i shifted = plane.v;
-  if constexpr (kLeft > 0) shifted = _mm512_slli_epi16(plane.v, kLeft);
-  if constexpr (kLeft < 0) shifted = _mm512_srli_epi16(plane.v, -kLeft);
-  return {_mm512_ternarylogic_epi32(x.v, shifted, _mm512_set1_epi8(mask), 0xF8)};  // a | (b & c)
+// Each byte shifted right; in its upper bits is whatever.
+template <int kBits>
+HADAL_INLINE U8x64 bytes_right(U8x64 x) {
+  return {_mm512_srli_epi16(x.v, kBits)};
+}
+// The lower bits of each byte from `low`, the rest from `high`.
+template <int kBits>
+HADAL_INLINE U8x64 below(U8x64 low, U8x64 high) {
+  const __m512i mask = _mm512_set1_epi8((1 << kBits) - 1);
+  return {_mm512_ternarylogic_epi32(low.v, high.v, mask, 0xE4)};
 }
 // table[x] for x in 0..15.
 HADAL_INLINE U8x64 look_up(const uint8_t* table, U8x64 x) {

@@ -33,19 +33,24 @@ void put_nibbles(std::byte* codes, int row, const CodeWords& words) {
   }
 }
 
-// Bit 4 of every code.
-void put_fifth_bits(std::byte* codes, int row, const CodeWords& words) {
-  uint32_t plane = 0;
-  for (int g = 0; g < 8; ++g) plane |= (words.group[g] >> 4 & 0x01010101) << g;
-  put_word(codes + 256, row, plane);
+// Bits [from, from + count) of each byte of `word`.
+uint32_t some_bits(uint32_t word, int from, int count) {
+  return word >> from & ((1u << count) - 1) * 0x01010101;
 }
 
-// Bits 4 and 5 of every code.
-void put_upper_bits(std::byte* codes, int row, const CodeWords& words) {
-  for (int p = 0; p < 2; ++p) {
-    uint32_t plane = 0;
-    for (int g = 0; g < 4; ++g) plane |= (words.group[4 * p + g] >> 4 & 0x03030303) << (2 * g);
-    put_word(codes + 256 + 64 * p, row, plane);
+void put_fives(std::byte* codes, int row, const CodeWords& words) {
+  const uint32_t* g = words.group;
+  put_word(codes, row, g[0] | some_bits(g[5], 0, 3) << 5);
+  put_word(codes + 64, row, g[1] | some_bits(g[5], 3, 2) << 5 | some_bits(g[7], 3, 1) << 7);
+  put_word(codes + 128, row, g[2] | some_bits(g[6], 0, 3) << 5);
+  put_word(codes + 192, row, g[3] | some_bits(g[6], 3, 2) << 5 | some_bits(g[7], 4, 1) << 7);
+  put_word(codes + 256, row, g[4] | some_bits(g[7], 0, 3) << 5);
+}
+
+void put_sixes(std::byte* codes, int row, const CodeWords& words) {
+  for (int i = 0; i < 6; ++i) {
+    const uint32_t above = some_bits(words.group[6 + i / 3], i % 3 * 2, 2);
+    put_word(codes + 64 * i, row, words.group[i] | above << 6);
   }
 }
 
@@ -73,6 +78,12 @@ template <class T>
 void put_entry(std::byte* array, int row, const T& value) {
   static_assert(std::is_trivially_copyable_v<T>);
   std::memcpy(array + sizeof(T) * row, &value, sizeof(T));
+}
+
+template <class T>
+void put_pair(std::byte* array, int row, T first, T second) {
+  put_entry(array, 2 * row, first);
+  put_entry(array, 2 * row + 1, second);
 }
 
 // A super-block of the panel.
@@ -107,16 +118,14 @@ void pack_block(const BlockQ5_0& block, int row, const Target& target) {
   put_entry(target.block(0), row, block.scale);
   CodeWords words = halves(block.codes);
   add_fifth_bits(block.high.data(), words);
-  put_nibbles(target.codes(0), row, words);
-  put_fifth_bits(target.codes(0), row, words);
+  put_fives(target.codes(0), row, words);
 }
 void pack_block(const BlockQ5_1& block, int row, const Target& target) {
   put_entry(target.block(0), row, block.scale);
   put_entry(target.block(0) + 32, row, block.minimum);
   CodeWords words = halves(block.codes);
   add_fifth_bits(block.high.data(), words);
-  put_nibbles(target.codes(0), row, words);
-  put_fifth_bits(target.codes(0), row, words);
+  put_fives(target.codes(0), row, words);
 }
 void pack_block(const BlockQ8_0& block, int row, const Target& target) {
   put_entry(target.block(0), row, block.scale);
@@ -130,16 +139,14 @@ template <class Block>
 void pack_six_min(const Block& block, int row, std::byte* out) {
   put_entry(out, row, block.scale);
   put_entry(out + 32, row, block.minimum);
-  for (int s = 0; s < 8; s += 2) {
-    uint32_t high = 0;
-    for (int i = 0; i < 2; ++i) {
-      const ScaleMinimum six = k_scale_minimum(block.scales, s + i);
-      const auto low = static_cast<uint8_t>((six.scale & 15) | (six.minimum & 15) << 4);
-      put_entry(out + 64 + 16 * (s + i), row, low);
-      high |= static_cast<uint32_t>(six.scale >> 4 | six.minimum >> 4 << 2) << (4 * i);
-    }
-    put_entry(out + 192 + 16 * (s / 2), row, static_cast<uint8_t>(high));
+  uint8_t low[4] = {};
+  for (int s = 0; s < 8; ++s) {
+    const ScaleMinimum six = k_scale_minimum(block.scales, s);
+    const auto both = static_cast<uint8_t>(six.scale | six.minimum >> 4 << 6);
+    put_entry(out + 64 + 32 * (s / 2), 2 * row + s % 2, both);
+    low[s / 4 * 2 + s % 2] |= static_cast<uint8_t>((six.minimum & 15) << (s / 2 % 2 * 4));
   }
+  for (int i = 0; i < 4; ++i) put_entry(out + 192 + 32 * (i / 2), 2 * row + i % 2, low[i]);
 }
 
 // Nibbles of sub-block s of Q4_K and Q5_K.
@@ -162,8 +169,7 @@ void pack_block(const BlockQ5_K& block, int row, const Target& target) {
     for (int g = 0; g < 8; ++g) {
       words.group[g] |= (load_word(block.high.data() + 4 * g) >> s & 0x01010101) << 4;
     }
-    put_nibbles(target.codes(s), row, words);
-    put_fifth_bits(target.codes(s), row, words);
+    put_fives(target.codes(s), row, words);
   }
 }
 
@@ -177,8 +183,7 @@ void pack_block(const BlockQ2_K& block, int row, const Target& target) {
   put_entry(target.header + 32, row, block.minimum);
   for (int s = 0; s < 8; ++s) {
     std::byte* header = target.block(s);
-    put_entry(header, row, block.scales[2 * s]);
-    put_entry(header + 16, row, block.scales[2 * s + 1]);
+    put_pair(header, row, block.scales[2 * s], block.scales[2 * s + 1]);
     CodeWords words;
     for (int g = 0; g < 8; ++g) words.group[g] = two_bits(block.codes, s, g);
     put_nibbles(target.codes(s), row, words);
@@ -188,8 +193,8 @@ void pack_block(const BlockQ3_K& block, int row, const Target& target) {
   put_entry(target.header, row, block.scale);
   for (int s = 0; s < 8; ++s) {
     std::byte* header = target.block(s);
-    put_entry(header, row, static_cast<int8_t>(q3_k_scale(block.scales, 2 * s)));
-    put_entry(header + 16, row, static_cast<int8_t>(q3_k_scale(block.scales, 2 * s + 1)));
+    put_pair(header, row, static_cast<int8_t>(q3_k_scale(block.scales, 2 * s)),
+             static_cast<int8_t>(q3_k_scale(block.scales, 2 * s + 1)));
     CodeWords words;
     for (int g = 0; g < 8; ++g) {
       const uint32_t third = load_word(block.high.data() + 4 * g) >> s & 0x01010101;
@@ -202,8 +207,7 @@ void pack_block(const BlockQ6_K& block, int row, const Target& target) {
   put_entry(target.header, row, block.scale);
   for (int s = 0; s < 8; ++s) {
     std::byte* header = target.block(s);
-    put_entry(header, row, block.scales[2 * s]);
-    put_entry(header + 16, row, block.scales[2 * s + 1]);
+    put_pair(header, row, block.scales[2 * s], block.scales[2 * s + 1]);
     const int half = s / 4;
     const int j = s % 4;
     CodeWords words;
@@ -211,8 +215,7 @@ void pack_block(const BlockQ6_K& block, int row, const Target& target) {
       const uint32_t low = load_word(block.low.data() + 64 * half + 32 * (j % 2) + 4 * g);
       words.group[g] = (low >> (j / 2 * 4) & 0x0F0F0F0F) | two_bits(block.high, s, g) << 4;
     }
-    put_nibbles(target.codes(s), row, words);
-    put_upper_bits(target.codes(s), row, words);
+    put_sixes(target.codes(s), row, words);
   }
 }
 void pack_block(const BlockIQ4_XS& block, int row, const Target& target) {

@@ -35,16 +35,29 @@ float half_at(const std::byte* array, int row) {
   return f16_to_f32(bits);
 }
 
+// Codes of a group of four columns, `lines` being the bytes of one of them.
+int five_at(const std::byte* lines, int group) {
+  const auto line = [lines](int i) { return byte_at(lines + 64 * i); };
+  if (group < 5) return line(group) & 31;
+  if (group == 7) return line(4) >> 5 | line(1) >> 7 << 3 | line(3) >> 7 << 4;
+  const int first = 2 * (group - 5);
+  return line(first) >> 5 | (line(first + 1) >> 5 & 3) << 3;
+}
+int six_at(const std::byte* lines, int group) {
+  const auto line = [lines](int i) { return byte_at(lines + 64 * i); };
+  if (group < 6) return line(group) & 63;
+  const int first = 3 * (group - 6);
+  return line(first) >> 6 | line(first + 1) >> 6 << 2 | line(first + 2) >> 6 << 4;
+}
+
 // Code of (row, column k of the block), the zero not yet subtracted.
 int code_at(const PanelForm& form, const std::byte* codes, int row, int k) {
   const int group = k / 4;
   const int lane = 4 * row + k % 4;
   if (form.codes == Codes::kByte) return byte_at(codes + 64 * group + lane);
-  int code = byte_at(codes + 64 * (group % 4) + lane) >> (group / 4 * 4) & 15;
-  if (form.codes == Codes::kFive) code |= (byte_at(codes + 256 + lane) >> group & 1) << 4;
-  if (form.codes == Codes::kSix) {
-    code |= (byte_at(codes + 256 + 64 * (group / 4) + lane) >> (group % 4 * 2) & 3) << 4;
-  }
+  if (form.codes == Codes::kFive) return five_at(codes + lane, group);
+  if (form.codes == Codes::kSix) return six_at(codes + lane, group);
+  const int code = byte_at(codes + 64 * (group % 4) + lane) >> (group / 4 * 4) & 15;
   if (form.levels == Levels::kIq4) return kBiasedIq4.bytes[code] - 128;
   if (form.levels == Levels::kMxfp4) return kBiasedMxfp4.bytes[code] - 128;
   return code;
@@ -78,20 +91,22 @@ ScaleAndMinimum scale_at(const PanelForm& form, const std::byte* header, const s
     case Scales::kExponent:
       return {0.5f * ue8m0_to_f32(byte_at(block + row))};
     case Scales::kSixMin: {
-      const int low = byte_at(header + 64 + 16 * i + row);
-      const int high = byte_at(header + 192 + 16 * (i / 2) + row) >> (i % 2 * 4);
-      const int scale = (low & 15) | (high & 3) << 4;
-      const int minimum = low >> 4 | (high >> 2 & 3) << 4;
+      const int pair = 2 * row + i % 2;
+      const int both = byte_at(header + 64 + 32 * (i / 2) + pair);
+      const int low = byte_at(header + 192 + 32 * (i / 4) + pair) >> (i / 2 % 2 * 4) & 15;
+      const int scale = both & 63;
+      const int minimum = low | both >> 6 << 4;
       return {half_at(header, row) * static_cast<float>(scale),
               -half_at(header + 32, row) * static_cast<float>(minimum)};
     }
     case Scales::kByte:
     case Scales::kBytePair: {
-      const auto scale = static_cast<int8_t>(byte_at(block + 16 * half + row));
+      const int at = form.scales == Scales::kByte ? row : 2 * row + half;
+      const auto scale = static_cast<int8_t>(byte_at(block + at));
       return {half_at(header, row) * static_cast<float>(scale)};
     }
     case Scales::kNibblePair: {
-      const int both = byte_at(block + 16 * half + row);
+      const int both = byte_at(block + 2 * row + half);
       return {half_at(header, row) * static_cast<float>(both & 15),
               -half_at(header + 32, row) * static_cast<float>(both >> 4)};
     }

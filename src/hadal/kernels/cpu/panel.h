@@ -8,21 +8,23 @@
 //   codes    kNibble  4 lines of 64 bytes. Byte 4 r + j of line i: low nibble row r, column
 //                     4 i + j; high nibble column 16 + 4 i + j. So one line is two operands of a
 //                     4-way byte dot product.
-//            kFive    nibbles, then a line whose byte 4 r + j has in bit g bit 4 of column 4 g + j
-//            kSix     nibbles, then two lines: bits 2 g.. of byte 4 r + j are bits 4, 5 of column
-//                     16 p + 4 g + j in line p
+//            kFive    5 lines. The lower five bits of byte 4 r + j of line i are row r, column
+//                     4 i + j; the upper three of lines 0 to 4, a to e, hold columns 20 + j (a 0-2,
+//                     b 0-1), 24 + j (c 0-2, d 0-1) and 28 + j (e 0-2, b 2, d 2), lowest bits first
+//            kSix     6 lines, the lower six bits likewise; the upper two of lines 0 to 2 hold column
+//                     24 + j, those of lines 3 to 5 column 28 + j, lowest bits first
 //            kByte    8 lines, byte 4 r + j of line g is column 4 g + j, plus 128
 //   scales   kHalf        block: f16 s [16]                            value = s (code - zero)
 //            kHalfMin     block: f16 s [16], f16 m [16]                value = s code + m
 //            kExponent    block: u8 e [16]                    value = 2^(e - 128) (code - zero)
-//            kSixMin      super, 8 blocks: f16 d [16], f16 m [16], low [8][16], high [4][16];
-//                         block i has the low nibbles of its scale and minimum in low[i], their
-//                         upper two bits in the nibble i % 2 of high[i / 2]
-//                                                           value = d scale code - m minimum
+//            kSixMin      super, 8 blocks: f16 d [16], f16 m [16], both [4][16][2], low [2][16][2];
+//                         block 2 i + p has its scale in the lower six bits of both[i][r][p], the
+//                         upper two bits of its minimum above them, and the lower four in the nibble
+//                         i % 2 of low[i / 2][r][p]         value = d scale code - m minimum
 //            kByte        super, 8 blocks: f16 d [16]; block: s8 [16]
 //                                                           value = d scale (code - zero)
-//            kBytePair    super, 8 blocks: f16 d [16]; block: s8 [2][16], a scale for 16 columns
-//            kNibblePair  super, 8 blocks: f16 d [16], f16 m [16]; block: u8 [2][16], scale in the
+//            kBytePair    super, 8 blocks: f16 d [16]; block: s8 [16][2], a scale for 16 columns
+//            kNibblePair  super, 8 blocks: f16 d [16], f16 m [16]; block: u8 [16][2], scale in the
 //                         low nibble, minimum in the high one, of 16 columns
 // clang-format on
 //
@@ -51,7 +53,7 @@ namespace hadal::kernels::cpu {
 
 // Names the bytes that all of the above make. Any change of them takes the next number: files of
 // packed weights outlive the program that wrote them.
-inline constexpr std::string_view kPanelLayout = "panel16/3";
+inline constexpr std::string_view kPanelLayout = "panel16/4";
 
 enum class Codes : uint8_t { kNibble, kFive, kSix, kByte };
 enum class Scales : uint8_t {

@@ -5,6 +5,34 @@
 // same few fused operations, so that neither the number of columns in the tile nor the set changes
 // a bit.
 
+// What groups have no line of their own is put together from the others' upper bits.
+HADAL_INLINE void load_fives(const uint8_t* p, U8x64* w) {
+  U8x64 line[5];
+#pragma GCC unroll 5
+  for (int i = 0; i < 5; ++i) {
+    line[i] = u8_load(p + 64 * i);
+    w[i] = low_bits<5>(line[i]);
+  }
+  w[5] = low_bits<5>(below<3>(bytes_right<5>(line[0]), bytes_right<2>(line[1])));
+  w[6] = low_bits<5>(below<3>(bytes_right<5>(line[2]), bytes_right<2>(line[3])));
+  const U8x64 top = below<7>(bytes_right<1>(line[1]), line[3]);
+  w[7] = low_bits<5>(below<3>(bytes_right<5>(line[4]), bytes_right<3>(top)));
+}
+HADAL_INLINE void load_sixes(const uint8_t* p, U8x64* w) {
+  U8x64 line[6];
+#pragma GCC unroll 6
+  for (int i = 0; i < 6; ++i) {
+    line[i] = u8_load(p + 64 * i);
+    w[i] = low_bits<6>(line[i]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    const U8x64* from = line + 3 * i;
+    const U8x64 four = below<2>(bytes_right<6>(from[0]), bytes_right<4>(from[1]));
+    w[6 + i] = low_bits<6>(below<4>(four, bytes_right<2>(from[2])));
+  }
+}
+
 // The eight operands of a block.
 template <Codes kCodes, Levels kLevels>
 HADAL_INLINE void load_codes(const uint8_t* p, U8x64* w) {
@@ -13,33 +41,16 @@ HADAL_INLINE void load_codes(const uint8_t* p, U8x64* w) {
     for (int g = 0; g < 8; ++g) w[g] = u8_load(p + 64 * g);
     return;
   }
+  if constexpr (kCodes == Codes::kNibble) {
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const U8x64 line = u8_load(p + 64 * i);
-    w[i] = low_nibbles(line);
-    w[i + 4] = high_nibbles(line);
-  }
-  if constexpr (kCodes == Codes::kFive) {
-    const U8x64 plane = u8_load(p + 256);
-    w[0] = or_plane<4>(w[0], plane, 16);
-    w[1] = or_plane<3>(w[1], plane, 16);
-    w[2] = or_plane<2>(w[2], plane, 16);
-    w[3] = or_plane<1>(w[3], plane, 16);
-    w[4] = or_plane<0>(w[4], plane, 16);
-    w[5] = or_plane<-1>(w[5], plane, 16);
-    w[6] = or_plane<-2>(w[6], plane, 16);
-    w[7] = or_plane<-3>(w[7], plane, 16);
-  }
-  if constexpr (kCodes == Codes::kSix) {
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      const U8x64 plane = u8_load(p + 256 + 64 * half);
-      w[4 * half + 0] = or_plane<4>(w[4 * half + 0], plane, 48);
-      w[4 * half + 1] = or_plane<2>(w[4 * half + 1], plane, 48);
-      w[4 * half + 2] = or_plane<0>(w[4 * half + 2], plane, 48);
-      w[4 * half + 3] = or_plane<-2>(w[4 * half + 3], plane, 48);
+    for (int i = 0; i < 4; ++i) {
+      const U8x64 line = u8_load(p + 64 * i);
+      w[i] = low_bits<4>(line);
+      w[i + 4] = low_bits<4>(bytes_right<4>(line));
     }
   }
+  if constexpr (kCodes == Codes::kFive) load_fives(p, w);
+  if constexpr (kCodes == Codes::kSix) load_sixes(p, w);
   if constexpr (kLevels != Levels::kLinear) {
     const uint8_t* table = kLevels == Levels::kIq4 ? kBiasedIq4.bytes : kBiasedMxfp4.bytes;
 #pragma GCC unroll 8
@@ -290,8 +301,8 @@ HADAL_INLINE void int_pair(const PanelPair& pair, int64_t cols, const ActBlock* 
       a.load_block(first.header, first.block(i), i);
       b.load_block(second.header, second.block(i), i);
       stream.call_blocks(i);
-      add_blocks<Form, kColumns>(first.codes(i), second.codes(i), a, b, tile, columns, sums,
-                                 acc_a, acc_b);
+      add_blocks<Form, kColumns>(first.codes(i), second.codes(i), a, b, tile, columns, sums, acc_a,
+                                 acc_b);
     }
   }
   if constexpr (kColumns == 1) {

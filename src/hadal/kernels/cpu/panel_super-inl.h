@@ -24,16 +24,15 @@ struct SuperScales<Scales::kSixMin> {
   HADAL_INLINE void load_super(const uint8_t* header) {
     d = f32_load_f16(header);
     m = subtract(f32_zero(), f32_load_f16(header + 32));
-    const I32x16 lower = i32_set(0x000F000F);
-    const I32x16 upper = i32_set(0x00300030);
+    const I32x16 four = i32_set(0x000F000F);
+    const I32x16 six = i32_set(0x003F003F);
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      const I32x16 low = bit_or(i32_load_u8(header + 64 + 32 * i),
-                                shift_left<16>(i32_load_u8(header + 64 + 32 * i + 16)));
-      const I32x16 both = i32_load_u8(header + 192 + 16 * i);  // the even block in the low nibble
-      const I32x16 high = bit_or(shift_left<4>(both), shift_left<16>(both));
-      scales[i] = bit_or(bit_and(low, lower), bit_and(high, upper));
-      minima[i] = bit_or(bit_and(shift_right<4>(low), lower), bit_and(shift_right<2>(high), upper));
+      const I32x16 both = words_load_u8(header + 64 + 32 * i);
+      I32x16 low = words_load_u8(header + 192 + 32 * (i / 2));
+      if (i % 2 == 1) low = shift_right<4>(low);
+      scales[i] = bit_and(both, six);
+      minima[i] = bit_and(choose_bits(four, low, shift_right<2>(both)), six);
     }
   }
   HADAL_INLINE void load_block(const uint8_t*, int) {}
@@ -46,9 +45,7 @@ template <>
 struct SuperScales<Scales::kBytePair> {
   static constexpr int kMinima = 0;
   HADAL_INLINE void load_super(const uint8_t* header) { d = f32_load_f16(header); }
-  HADAL_INLINE void load_block(const uint8_t* block, int) {
-    block_scale = pair_words(i32_load_i8(block), i32_load_i8(block + 16));
-  }
+  HADAL_INLINE void load_block(const uint8_t* block, int) { block_scale = words_load_i8(block); }
   F32x16 d;
   I32x16 block_scale;
 };
@@ -63,7 +60,7 @@ struct SuperScales<Scales::kNibblePair> {
   }
   HADAL_INLINE void load_block(const uint8_t* block, int i) {
     const I32x16 nibble = i32_set(0x000F000F);
-    const I32x16 both = bit_or(i32_load_u8(block), shift_left<16>(i32_load_u8(block + 16)));
+    const I32x16 both = words_load_u8(block);
     block_scale = bit_and(both, nibble);
     minima[i] = bit_and(shift_right<4>(both), nibble);
   }
