@@ -63,6 +63,7 @@ class Experts {
   void regroup();
   void regroup_tile(const Group& group, int64_t tile);
   void take_inner();
+  std::vector<const Group*> up_order() const;
   void up_all();
   void up_pairs(const Group& group, int64_t begin, int64_t end, const std::byte* next,
                 Scratch& scratch);
@@ -283,31 +284,46 @@ void Experts::up_pairs(const Group& group, int64_t begin, int64_t end, const std
   }
 }
 
+// Groups of many rows are bound by arithmetic, those of few by memory. The first half of the
+// threads begins with the former and the other half with the latter, so that neither waits for its
+// turn.
+std::vector<const Group*> Experts::up_order() const {
+  std::vector<const Group*> order;
+  for (const Group& group : groups_) order.push_back(&group);
+  const auto more_rows = [](const Group* a, const Group* b) { return a->count > b->count; };
+  if (std::ranges::is_sorted(order, more_rows)) return order;  // all alike, as with one row
+  std::ranges::stable_sort(order, more_rows);
+  std::reverse(order.begin() + static_cast<std::ptrdiff_t>(order.size() / 2), order.end());
+  return order;
+}
+
 void Experts::up_all() {
+  const std::vector<const Group*> order = up_order();
   std::vector<int64_t> ends;  // of groups, in pairs
   int64_t total = 0;
   uint64_t bytes = 0, work = 0;
-  for (const Group& group : groups_) {
-    const int64_t pairs = (group.gate->panels() + 1) / 2;
+  for (const Group* group : order) {
+    const int64_t pairs = (group->gate->panels() + 1) / 2;
     const uint64_t size =
-        2 * static_cast<uint64_t>(pairs) * (group.gate->panel_bytes + group.up->panel_bytes);
+        2 * static_cast<uint64_t>(pairs) * (group->gate->panel_bytes + group->up->panel_bytes);
     total += pairs;
     bytes += size;
-    work += streamed_bytes(size, group.count);
+    work += streamed_bytes(size, group->count);
     ends.push_back(total);
   }
   PanelRun run{total, bytes / static_cast<uint64_t>(total), piece_bytes(most_tiles())};
   run.step = 1;
   run.work = work;
   for_panels(context_.pool, run, [&](int64_t begin, int64_t end, int thread) {
-    for (size_t g = 0; begin < end; ++g) {
-      if (begin >= ends[g]) continue;
-      const int64_t first = g == 0 ? 0 : ends[g - 1];
-      const int64_t stop = std::min(end, ends[g]);
-      const std::byte* next = stop == ends[g] && g + 1 < groups_.size()
-                                  ? groups_[g + 1].gate->data
-                                  : groups_[g].gate->panel(2 * (stop - first));
-      up_pairs(groups_[g], begin - first, stop - first, next, context_.scratch[thread]);
+    for (size_t i = 0; begin < end; ++i) {
+      if (begin >= ends[i]) continue;
+      const Group& group = *order[i];
+      const int64_t first = i == 0 ? 0 : ends[i - 1];
+      const int64_t stop = std::min(end, ends[i]);
+      const std::byte* next = stop == ends[i] && i + 1 < order.size()
+                                  ? order[i + 1]->gate->data
+                                  : group.gate->panel(2 * (stop - first));
+      up_pairs(group, begin - first, stop - first, next, context_.scratch[thread]);
       begin = stop;
     }
   });
