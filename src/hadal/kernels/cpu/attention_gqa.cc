@@ -1,6 +1,7 @@
 #include "hadal/base/check.h"
 #include "hadal/kernels/cpu/attention_core.h"
 #include "hadal/kernels/cpu/kernels.h"
+#include "hadal/kernels/cpu/segment_rows.h"
 
 namespace hadal::kernels::cpu {
 namespace {
@@ -55,14 +56,9 @@ void prepare_row(CpuContext& context, const GqaArgs& args, const Segment& segmen
 
 void gqa(CpuContext& context, const GqaArgs& args) {
   check_shapes(args);
-  for (const Segment& segment : args.segments) {
-    context.pool.parallel_for(static_cast<size_t>(segment.rows), kRowGrain,
-                              [&](size_t begin, size_t end, int) {
-                                for (size_t i = begin; i < end; ++i) {
-                                  prepare_row(context, args, segment, static_cast<int64_t>(i));
-                                }
-                              });
-  }
+  each_segment_row(context.pool, args.segments, [&](const Segment& segment, int64_t i) {
+    prepare_row(context, args, segment, i);
+  });
   AttendArgs attention;
   attention.query = {args.q.data, args.q.stride, args.head_dim, args.head_dim};
   attention.out = {args.out.data, args.out.stride, args.v_dim, args.v_dim};

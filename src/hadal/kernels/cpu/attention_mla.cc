@@ -7,6 +7,7 @@
 #include "hadal/kernels/cpu/attention_naive.h"
 #include "hadal/kernels/cpu/kernels.h"
 #include "hadal/kernels/cpu/panel.h"
+#include "hadal/kernels/cpu/segment_rows.h"
 #include "hadal/kernels/cpu/tiles.h"
 #include "hadal/kernels/cpu/units.h"
 
@@ -16,7 +17,6 @@ namespace {
 // Absorbed queries held at a time, in floats (16 MiB): they are written by one phase and read by
 // the next, best from the last-level cache.
 constexpr int64_t kAbsorbedFloatsMax = int64_t{4} << 20;
-constexpr size_t kRowGrain = 8;
 
 void check_shapes(const MlaArgs& args) {
   HADAL_CHECK(args.cache.width == args.rank + args.rope.dims && args.cache.parts == 1);
@@ -41,31 +41,30 @@ void store_row(CpuContext& context, const MlaArgs& args, const Segment& segment,
   store_cache_row(context, args.cache, segment, segment.position + i, kv);
 }
 
-void store(CpuContext& context, const MlaArgs& args) {
+// Position 0 of a segment whose rows do not see it: its weight is as good as 0, and 0 times what
+// lies there must be 0.
+void clear_first(const MlaArgs& args) {
+  if (!args.skip_first) return;
   for (const Segment& segment : args.segments) {
-    if (args.skip_first && segment.position <= 1) {
-      // Its weight is as good as 0, and 0 times what lies there must be 0.
-      std::memset(cache_row(args.cache, segment, 0), 0, cache_row_bytes(args.cache));
-    }
-    context.pool.parallel_for(static_cast<size_t>(segment.rows), kRowGrain,
-                              [&](size_t begin, size_t end, int) {
-                                for (size_t i = begin; i < end; ++i) {
-                                  store_row(context, args, segment, static_cast<int64_t>(i));
-                                }
-                              });
+    if (segment.position > 1) continue;
+    std::memset(cache_row(args.cache, segment, 0), 0, cache_row_bytes(args.cache));
   }
 }
 
-void rotate_queries(CpuContext& context, const MlaArgs& args) {
+void rotate_queries(const MlaArgs& args, int64_t row) {
   const int64_t head_dim = args.nope_dim + args.rope.dims;
-  context.pool.parallel_for(
-      static_cast<size_t>(args.q.rows), kRowGrain, [&](size_t begin, size_t end, int) {
-        for (auto row = static_cast<int64_t>(begin); row < static_cast<int64_t>(end); ++row) {
-          for (int64_t head = 0; head < args.heads; ++head) {
-            rotate(args.rope, row, args.q.row(row) + head * head_dim + args.nope_dim);
-          }
-        }
-      });
+  for (int64_t head = 0; head < args.heads; ++head) {
+    rotate(args.rope, row, args.q.row(row) + head * head_dim + args.nope_dim);
+  }
+}
+
+// What is asked of every row by itself.
+void prepare_rows(CpuContext& context, const MlaArgs& args) {
+  if (args.part != MlaPart::kAttend) clear_first(args);
+  each_segment_row(context.pool, args.segments, [&](const Segment& segment, int64_t i) {
+    if (args.part != MlaPart::kAttend) store_row(context, args, segment, i);
+    if (args.part != MlaPart::kStore) rotate_queries(args, segment.first_row + i);
+  });
 }
 
 // Every head by itself, each with its part of `matrix` and `rows` rows: body(head, thread).
@@ -140,9 +139,8 @@ void attend_absorbed(CpuContext& context, const MlaArgs& args, int64_t begin, in
 
 void mla(CpuContext& context, const MlaArgs& args) {
   check_shapes(args);
-  if (args.part != MlaPart::kAttend) store(context, args);
+  prepare_rows(context, args);
   if (args.part == MlaPart::kStore) return;
-  rotate_queries(context, args);
   std::vector<const Segment*> naive;
   int64_t begin = 0;
   for (const Segment& segment : args.segments) {
