@@ -62,10 +62,66 @@ HADAL_INLINE void bf16_panel(const uint8_t* panel, const float* scales, int64_t 
   for (int c = 0; c < kColumns; ++c) _mm512_storeu_ps(acc + 16 * c, total[c]);
 }
 
+// acc += scale * (decoded weights w [128 or less][16], as pairs, times columns of activations from
+// number `from` on).
+template <int kColumns>
+HADAL_INLINE void add_decoded(const __m512i* w, int64_t count, int64_t from, int64_t cols,
+                              const float* const* rows, float scale, float* acc) {
+  const uint16_t* x[kColumns];
+  __m512 one[kColumns], two[kColumns];
+  for (int c = 0; c < kColumns; ++c) {
+    x[c] = reinterpret_cast<const uint16_t*>(rows[c] + cols) + from;
+    one[c] = two[c] = _mm512_setzero_ps();
+  }
+  for (int64_t k = 0; k < count; k += 4, w += 2) {
+#pragma GCC unroll 8
+    for (int c = 0; c < kColumns; ++c) {
+      one[c] = dot_pairs(one[c], w[0], x[c] + k);
+      two[c] = dot_pairs(two[c], w[1], x[c] + k + 2);
+    }
+  }
+  for (int c = 0; c < kColumns; ++c) {
+    float* total = acc + 16 * c;
+    const __m512 sum = _mm512_add_ps(one[c], two[c]);
+    _mm512_storeu_ps(total, _mm512_fmadd_ps(sum, _mm512_set1_ps(scale), _mm512_loadu_ps(total)));
+  }
+}
+
+// More columns of activations than registers hold: 128 columns of FP8 are decoded into the
+// first-level cache and meet all of them, rather than being decoded again for every eight. The sums
+// are those of bf16_panel.
+inline void f8_tile(const uint8_t* panel, const float* scales, int64_t cols,
+                    const float* const* rows, int32_t columns, float* acc) {
+  constexpr int64_t kSpan = 128;
+  __m512i weights[kSpan / 2];
+  for (int32_t c = 0; c < columns; ++c) {
+    _mm512_storeu_ps(acc + 16 * c, _mm512_setzero_ps());
+    asm volatile("" ::: "memory");  // no call of memset
+  }
+  for (int64_t from = 0; from < cols; from += kSpan, ++scales) {
+    const int64_t count = cols - from > kSpan ? kSpan : cols - from;
+    for (int64_t k = 0; k < count; k += 4) {
+      load_f8_pairs(panel + 16 * (from + k), weights + k / 2, weights + k / 2 + 1);
+    }
+    int32_t c = 0;
+    for (; c + 8 <= columns; c += 8) {
+      add_decoded<8>(weights, count, from, cols, rows + c, *scales, acc + 16 * c);
+    }
+    if (columns - c >= 4) {
+      add_decoded<4>(weights, count, from, cols, rows + c, *scales, acc + 16 * c);
+      c += 4;
+    }
+    for (; c < columns; ++c) {
+      add_decoded<1>(weights, count, from, cols, rows + c, *scales, acc + 16 * c);
+    }
+  }
+}
+
 template <bool kFp8>
 void multiply_bf16_panel(const std::byte* panel, const float* scales, int64_t padded_cols,
                          const float* const* rows, int32_t columns, float* acc) {
   const auto* p = reinterpret_cast<const uint8_t*>(panel);
+  if (kFp8 && columns > 8) return f8_tile(p, scales, padded_cols, rows, columns, acc);
   for (; columns >= 8; columns -= 8, rows += 8, acc += 128) {
     bf16_panel<kFp8, 8>(p, scales, padded_cols, rows, acc);
   }
