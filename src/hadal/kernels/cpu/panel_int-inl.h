@@ -5,14 +5,20 @@
 // same few fused operations, so that neither the number of columns in the tile nor the set changes
 // a bit.
 
+// Lines of a block, and the groups of columns in their lower bits.
+template <int kBits, int kLines>
+HADAL_INLINE void load_lines(const uint8_t* p, U8x64* line, U8x64* w) {
+#pragma GCC unroll 6
+  for (int i = 0; i < kLines; ++i) {
+    line[i] = u8_load(p + 64 * i);
+    w[i] = low_bits<kBits>(line[i]);
+  }
+}
+
 // What groups have no line of their own is put together from the others' upper bits.
 HADAL_INLINE void load_fives(const uint8_t* p, U8x64* w) {
   U8x64 line[5];
-#pragma GCC unroll 5
-  for (int i = 0; i < 5; ++i) {
-    line[i] = u8_load(p + 64 * i);
-    w[i] = low_bits<5>(line[i]);
-  }
+  load_lines<5, 5>(p, line, w);
   w[5] = low_bits<5>(below<3>(bytes_right<5>(line[0]), bytes_right<2>(line[1])));
   w[6] = low_bits<5>(below<3>(bytes_right<5>(line[2]), bytes_right<2>(line[3])));
   const U8x64 top = below<7>(bytes_right<1>(line[1]), line[3]);
@@ -20,11 +26,7 @@ HADAL_INLINE void load_fives(const uint8_t* p, U8x64* w) {
 }
 HADAL_INLINE void load_sixes(const uint8_t* p, U8x64* w) {
   U8x64 line[6];
-#pragma GCC unroll 6
-  for (int i = 0; i < 6; ++i) {
-    line[i] = u8_load(p + 64 * i);
-    w[i] = low_bits<6>(line[i]);
-  }
+  load_lines<6, 6>(p, line, w);
 #pragma GCC unroll 2
   for (int i = 0; i < 2; ++i) {
     const U8x64* from = line + 3 * i;
